@@ -1,0 +1,305 @@
+"""Claims with rules fixed before the run, and the judge that reads nothing but rows.
+
+A claim holds by its interval, never by its mean alone. Where the rows cannot answer, it does not hold, and
+the note says why.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import pyarrow as pa
+
+from reshim.evaluation.quantities import Quantity, Rows
+from reshim.evaluation.statistics import RESAMPLES, Interval
+
+Verdict: TypeAlias = Literal["holds", "undecided", "contradicted", "unanswered"]
+"""`undecided`: the interval reaches across the bound. `contradicted`: it lies wholly on the wrong side."""
+
+FEWEST_SUBJECTS = 3
+
+
+class Rule(ABC):
+    """What an interval must satisfy."""
+
+    quantity: Quantity
+
+    @abstractmethod
+    def holds(self, interval: Interval) -> bool:
+        """Whether a defined interval satisfies the rule."""
+
+    @abstractmethod
+    def contradicted(self, interval: Interval) -> bool:
+        """Whether a defined interval rules the claim out."""
+
+    @abstractmethod
+    def margin(self, interval: Interval) -> float:
+        """How far the interval is from breaking the rule; below 0 where it breaks it."""
+
+    @property
+    @abstractmethod
+    def bounds(self) -> tuple[float, ...]:
+        """The numbers that the interval is held against."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """The printed sentence."""
+
+
+@dataclass(frozen=True)
+class LowerBoundAtLeast(Rule):
+    """The lower end of the interval is at least `bound`: "not worse than" with a tolerance."""
+
+    quantity: Quantity
+    bound: float
+
+    def holds(self, interval: Interval) -> bool:
+        """Lower end at or above the bound."""
+        return self.margin(interval) >= 0
+
+    def contradicted(self, interval: Interval) -> bool:
+        """Upper end below the bound."""
+        return _end(interval.high) < self.bound
+
+    def margin(self, interval: Interval) -> float:
+        """Lower end less the bound."""
+        return _end(interval.low) - self.bound
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """The bound."""
+        return (self.bound,)
+
+    def __str__(self) -> str:
+        return f"lower end of the 95 % interval of {self.quantity} ≥ {number(self.bound)}"
+
+
+@dataclass(frozen=True)
+class LowerBoundAbove(LowerBoundAtLeast):
+    """The lower end of the interval lies above `bound`."""
+
+    bound: float = 0.0
+
+    def holds(self, interval: Interval) -> bool:
+        """Lower end above the bound."""
+        return self.margin(interval) > 0
+
+    def __str__(self) -> str:
+        return f"lower end of the 95 % interval of {self.quantity} > {number(self.bound)}"
+
+
+@dataclass(frozen=True)
+class UpperBoundBelow(Rule):
+    """The upper end of the interval lies below `bound`."""
+
+    quantity: Quantity
+    bound: float = 0.0
+
+    def holds(self, interval: Interval) -> bool:
+        """Upper end below the bound."""
+        return self.margin(interval) > 0
+
+    def contradicted(self, interval: Interval) -> bool:
+        """Lower end above the bound."""
+        return _end(interval.low) > self.bound
+
+    def margin(self, interval: Interval) -> float:
+        """The bound less the upper end."""
+        return self.bound - _end(interval.high)
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """The bound."""
+        return (self.bound,)
+
+    def __str__(self) -> str:
+        return f"upper end of the 95 % interval of {self.quantity} < {number(self.bound)}"
+
+
+@dataclass(frozen=True)
+class Within(Rule):
+    """The whole interval lies between `low` and `high`: two things are alike."""
+
+    quantity: Quantity
+    low: float
+    high: float
+
+    def holds(self, interval: Interval) -> bool:
+        """Both ends inside."""
+        return self.margin(interval) >= 0
+
+    def contradicted(self, interval: Interval) -> bool:
+        """No overlap."""
+        return _end(interval.high) < self.low or _end(interval.low) > self.high
+
+    def margin(self, interval: Interval) -> float:
+        """Distance of the nearer end from its bound."""
+        return min(_end(interval.low) - self.low, self.high - _end(interval.high))
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """Both bounds."""
+        return self.low, self.high
+
+    def __str__(self) -> str:
+        return f"95 % interval of {self.quantity} within {number(self.low)} to {number(self.high)}"
+
+
+@dataclass(frozen=True)
+class PointAndInterval(Rule):
+    """The estimate is at least `at_least`, and the lower end of its interval lies above `above`."""
+
+    quantity: Quantity
+    at_least: float
+    above: float = 0.0
+
+    def holds(self, interval: Interval) -> bool:
+        """Estimate and lower end both clear their bounds."""
+        return _end(interval.value) >= self.at_least and _end(interval.low) > self.above
+
+    def contradicted(self, interval: Interval) -> bool:
+        """The whole interval lies below what is asked of the estimate or of its lower end."""
+        return _end(interval.high) < self.at_least or _end(interval.high) <= self.above
+
+    def margin(self, interval: Interval) -> float:
+        """The smaller of both distances."""
+        return min(_end(interval.value) - self.at_least, _end(interval.low) - self.above)
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """Bound of the interval, bound of the estimate."""
+        return self.above, self.at_least
+
+    def __str__(self) -> str:
+        return (
+            f"{self.quantity} ≥ {number(self.at_least)}, "
+            f"and the lower end of its 95 % interval > {number(self.above)}"
+        )
+
+
+@dataclass(frozen=True)
+class AllOf:
+    """Every one of several rules; the one nearest to failing is the one reported."""
+
+    rules: tuple[Rule, ...]
+
+    def __str__(self) -> str:
+        return "; and ".join(map(str, self.rules))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, the rule that decides it, and what the paper found."""
+
+    id: str
+    """Fixed in the recipe; scripts know the claim by it."""
+
+    claim: str
+    rule: Rule | AllOf
+    paper: str | float | None = None
+    """The published figure, or None where none is known."""
+
+    unit: str = "SSIM"
+
+
+def judge(
+    rows: pa.Table, claims: Iterable[Claim], resamples: int = RESAMPLES, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Each claim as `summary.json` keeps it: does it hold, by which interval, and if not, why.
+
+    A quantity without rows, with a value that is not finite or with fewer than 3 subjects has no interval,
+    and then the claim does not hold.
+    """
+    answered = Rows(rows, resamples, seed)
+    return [_judge_one(answered, claim) for claim in claims]
+
+
+def _judge_one(rows: Rows, claim: Claim) -> dict[str, Any]:
+    rules = claim.rule.rules if isinstance(claim.rule, AllOf) else (claim.rule,)
+    intervals = [_enough(rows.interval(rule.quantity)) for rule in rules]
+    verdicts = [_verdict(rule, interval) for rule, interval in zip(rules, intervals, strict=True)]
+    weakest = min(range(len(rules)), key=lambda index: _margin(rules[index], intervals[index]))
+    interval = intervals[weakest]
+    judged = {
+        "id": claim.id,
+        "claim": claim.claim,
+        "rule": str(claim.rule),
+        "holds": all(verdict == "holds" for verdict in verdicts),
+        "value": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        "unit": claim.unit,
+        "paper": claim.paper,
+        "verdict": _joint(verdicts),
+        "note": interval.note,
+        "bounds": list(rules[weakest].bounds),
+        "n_subjects": interval.n_subjects,
+        "n_seeds": interval.n_seeds,
+    }
+    if len(rules) > 1:
+        judged["parts"] = [
+            {"rule": str(rule), "verdict": verdict, "value": part.value, "low": part.low, "high": part.high}
+            for rule, verdict, part in zip(rules, verdicts, intervals, strict=True)
+        ]
+    return judged
+
+
+def _enough(interval: Interval) -> Interval:
+    if interval.defined and interval.n_subjects >= FEWEST_SUBJECTS:
+        return interval
+    few = f"{interval.n_subjects} subjects; an interval needs {FEWEST_SUBJECTS}"
+    short = interval.value is not None and interval.n_subjects < FEWEST_SUBJECTS
+    note = few if short else interval.note or "the interval is not finite"
+    return Interval(interval.value, None, None, interval.n_subjects, interval.n_seeds, note)
+
+
+def _verdict(rule: Rule, interval: Interval) -> Verdict:
+    if not interval.defined:
+        return "unanswered"
+    if rule.holds(interval):
+        return "holds"
+    return "contradicted" if rule.contradicted(interval) else "undecided"
+
+
+def _joint(verdicts: Sequence[Verdict]) -> Verdict:
+    order: tuple[Verdict, ...] = ("contradicted", "unanswered", "undecided", "holds")
+    return next(verdict for verdict in order if verdict in verdicts)
+
+
+def _margin(rule: Rule, interval: Interval) -> float:
+    return rule.margin(interval) if interval.defined else -float("inf")
+
+
+def _end(value: float | None) -> float:
+    assert value is not None  # a rule is asked about defined intervals alone
+    return value
+
+
+def number(value: float) -> str:
+    """A bound as it is printed, with a true minus sign."""
+    return f"{value:g}".replace("-", "−")
+
+
+def write_summary(
+    folder: Path, study: str, seconds: float, data: Any, claims: Sequence[dict[str, Any]]
+) -> Path:
+    """Write `summary.json` beside first, then rename: a reader never meets half a file.
+
+    Parameters
+    ----------
+    data
+        What was measured on, as JSON: a sentence, or a dictionary with `data_kind` and whatever describes it.
+    claims
+        From `judge`.
+    """
+    summary = {"study": study, "seconds": round(seconds, 1), "data": data, "claims": list(claims)}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "summary.json"
+    beside = path.with_name("summary.json.partial")
+    beside.write_text(
+        json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )
+    return beside.replace(path)
