@@ -7,7 +7,7 @@ from right to left; sagittal rows run from head to foot and columns from anterio
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -122,6 +122,7 @@ class Anatomy:
     lesions: tuple[Lesion, ...] = ()
 
 
+@runtime_checkable
 class Draw(Protocol):
     """What draws an anatomy: `brain.draw` and `knee.draw`."""
 
