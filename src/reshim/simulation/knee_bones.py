@@ -1,0 +1,149 @@
+"""The bones of the knee and the cartilage on them, as depths in mm.
+
+Source: proportions from the anatomy texts and the morphometry named in `knee_subject`.
+Ours differs: condyles are rounded discs (their sagittal outline is close to circles), the trochlea is a disc
+with a groove, the metaphyses are tubes whose width follows a sigmoid along the shaft.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reshim.simulation.knee_subject import Subject
+from reshim.simulation.shapes import Ellipsoid, Points, Tube, smooth_intersection, smooth_union
+
+FEMUR_BOX = ((-50.0, -42.0, -1.0), (50.0, 42.0, 140.0))
+TIBIA_BOX = ((-45.0, -40.0, -140.0), (45.0, 36.0, 14.0))
+FIBULA_BOX = ((18.0, 4.0, -140.0), (52.0, 38.0, -4.0))
+PATELLA_BOX = ((-30.0, -68.0, 8.0), (32.0, -26.0, 70.0))
+
+_DISTAL = 4.6
+"""Height of the lowest point of the femoral condyles' bone above the tibial plateau."""
+
+
+@dataclass(frozen=True)
+class Disc:
+    """A disc that stands on its edge in the sagittal plane, with rounded rims; its depth is exact."""
+
+    center: tuple[float, float, float]
+    radius: float
+    half_width: float
+    rounding: float
+    skew: float = 0.0
+    """How much further lateral it lies for each mm further posterior."""
+
+    def __call__(self, points: Points, radius: Tensor | float | None = None) -> Tensor:
+        """Depth in mm; `radius` replaces the disc's own, also point by point."""
+        u, v, w = (axis - c for axis, c in zip(points, self.center, strict=True))
+        spoke = torch.hypot(v, w) - ((self.radius if radius is None else radius) - self.rounding)
+        side = (u - self.skew * v).abs() - (self.half_width - self.rounding)
+        outside = torch.hypot(spoke.clamp_min(0), side.clamp_min(0))
+        return self.rounding - outside - torch.maximum(spoke, side).clamp_max(0)
+
+
+_POSTERIOR_DISCS = (
+    Disc((22, 12, _DISTAL + 20), 20, 13.0, 10, skew=0.08),
+    Disc((-23, 13, _DISTAL + 20.5), 20.5, 13.5, 10, skew=-0.14),
+)
+_DISTAL_DISCS = (
+    Disc((22, 0, _DISTAL + 27), 27, 13.5, 9, skew=0.05),
+    Disc((-22, 0, _DISTAL + 27), 27, 13.5, 9, skew=-0.12),
+)
+_TROCHLEA = Disc((2, -11, 34), 22, 29, 12)
+
+
+def ellipse(u: Tensor, v: Tensor, half_u: Tensor | float, half_v: Tensor | float) -> Tensor:
+    """First-order depth in an ellipse whose half axes may vary along the leg."""
+    a, b = u / half_u, v / half_v
+    norm = torch.hypot(a, b).clamp_min(1e-3)
+    return norm * (1 - norm) / torch.hypot(a / half_u, b / half_v).clamp_min(1e-4)
+
+
+def _groove(u: Tensor) -> Tensor:
+    """Radius of the trochlea across: a groove in the middle, the lateral facet higher."""
+    return 21.5 + 0.05 * u - 4.5 * torch.exp(-((u - 1) / 10).square())
+
+
+def _condyles(points: Points, groove: Tensor, thicker: float, narrower: float) -> Tensor:
+    """The discs that make the femur's articular surface, grown along their radius by `thicker`."""
+    depth = _TROCHLEA(points, groove + thicker)
+    for discs in (_POSTERIOR_DISCS, _DISTAL_DISCS):
+        for disc in discs:
+            grown = Disc(disc.center, disc.radius, disc.half_width - narrower, disc.rounding, disc.skew)
+            depth = smooth_union(depth, grown(points, disc.radius + thicker), 3)
+    return depth
+
+
+def femur(points: Points, subject: Subject) -> tuple[Tensor, Tensor]:
+    """Depths in the femur and in its cartilage with the bone behind it."""
+    u, v, w = points
+    narrow = torch.sigmoid((52 - w) / 9)
+    behind = -9 + 4 * torch.sigmoid((30 - w) / 8)
+    shaft = ellipse(u, v - behind, 15 + 23 * narrow, 14 + 9 * torch.sigmoid((45 - w) / 9))
+    shaft = smooth_intersection(shaft, w - 18, 10)
+    for center in ((35.0, 4.0, 28.0), (-35.0, 3.0, 30.0)):
+        shaft = smooth_union(shaft, Ellipsoid(center, (7.0, 10.0, 11.0))(points), 8)
+    # Blumensaat's line: the roof of the notch rises to posterior.
+    roof = (14 + 0.85 * (v + 12) - w) * 0.76
+    notch = smooth_intersection(roof, subject.notch_half_width - u.abs(), 8)
+    groove = _groove(u)
+    bone = smooth_union(shaft, _condyles(points, groove, 0, 0), 5)
+    bone = smooth_intersection(bone, -notch, 2)
+    cartilage = _condyles(points, groove, subject.femoral_cartilage, 1.0)
+    # It ends above the condyles behind and at the upper rim of the trochlea in front.
+    limit = 40 + 12 * torch.sigmoid(-(v + 4) / 3) - w
+    cartilage = smooth_intersection(cartilage, limit, 3)
+    return bone, torch.minimum(cartilage, -notch)
+
+
+def plateau(points: Points) -> Tensor:
+    """Height of the tibia's articular bone: it slopes to posterior, hollow medially and domed laterally."""
+    u, v, _ = points
+    medial = torch.exp(-((u + 21) / 13).square() - ((v - 2) / 18).square())
+    lateral = torch.exp(-((u - 21) / 12).square() - ((v - 1) / 14).square())
+    return 0.3 - 0.07 * (v - 2) - 2.2 * medial - 0.8 * lateral
+
+
+def tibia(points: Points, top: Tensor) -> Tensor:
+    """Depth in the tibia below the plateau at height `top`."""
+    u, v, w = points
+    flare = torch.nn.functional.softplus(-(w + 9) / 5) * 3.2
+    lobes = smooth_union(
+        ellipse(u + 17.5, v - 3, 20.5, 25.0) - flare, ellipse(u - 18, v - 1.5, 20.0, 22.5) - flare, 9
+    )
+    shaft = ellipse(u, v + 4, 14 + 21 * torch.sigmoid((w + 22) / 8), 14 + 9 * torch.sigmoid((w + 25) / 9))
+    bone = smooth_union(lobes, shaft, 9)
+    bone = smooth_intersection(bone, top - w, 3)
+    bone = smooth_union(bone, Ellipsoid((3.0, -22.0, -36.0), (9.0, 8.0, 13.0))(points), 8)
+    for center, radii in (((-6.0, 3.0, -1.0), (4.5, 8.0, 8.5)), ((6.0, 4.0, -1.0), (4.0, 7.0, 7.0))):
+        bone = smooth_union(bone, Ellipsoid(center, radii)(points), 4)
+    return bone
+
+
+def tibial_cartilage(points: Points, top: Tensor, subject: Subject) -> Tensor:
+    """Depth in the two lenses of cartilage on the plateau."""
+    u, v, w = points
+    medial = 1 - ((u + 21) / 15.5).square() - ((v - 2) / 21).square()
+    lateral = 1 - ((u - 21) / 15).square() - ((v - 1) / 18).square()
+    rim = torch.maximum(medial, lateral)
+    thickness = subject.tibial_cartilage * rim.clamp_min(0).sqrt()
+    return torch.minimum(torch.minimum(top + thickness - w, w - top + 1), 8 * rim)
+
+
+def fibula(points: Points) -> Tensor:
+    """Depth in the fibula: head, neck, shaft."""
+    corners = ((36.0, 21.0, -23.0), (37.5, 20.0, -36.0), (38.0, 17.0, -50.0), (38.0, 14.0, -150.0))
+    return Tube(corners, (9.5, 6.5, 5.0, 6.0))(points)
+
+
+def patella(points: Points, subject: Subject) -> tuple[Tensor, Tensor]:
+    """Depths in the patella and in its cartilage with the bone in front of it."""
+    u, v, w = (axis - shift for axis, shift in zip(points, subject.patella_shift, strict=True))
+    # Two facets that meet in a keel, which rides in the trochlea's groove.
+    facets = (-35.5 - 0.33 * torch.sqrt((u + 1).square() + 4) - v) * 0.95
+    body = Ellipsoid((0.0, -42.0, 40.0), (22.0, 14.0, 21.5), power=2.4)((u, v, w))
+    bone = smooth_intersection(body, facets, 4)
+    face = smooth_intersection(facets + subject.patellar_cartilage, body + 0.5, 3)
+    # None behind the lower pole.
+    return bone, torch.minimum(face, w - 26)
