@@ -82,3 +82,14 @@ def gradient(values: Float[Tensor, "nz ny nx"], spacing_mm: float) -> Points:
     """Derivatives along x, y and z of one field at the nodes, central inside and one-sided at the rim."""
     z, y, x = torch.gradient(values, spacing=spacing_mm)
     return x, y, z
+
+
+def distance_to_zero(
+    values: Float[Tensor, "nz ny nx"], spacing_mm: float, least_slope: float
+) -> Float[Tensor, "nz ny nx"]:
+    """Signed distance in mm, to first order, from the sheets on which a smooth field is 0.
+
+    `least_slope` (in units a mm) keeps the flat places, where the field has no sheet near, finite.
+    """
+    x, y, z = gradient(values, spacing_mm)
+    return values / (x.square() + y.square() + z.square() + least_slope**2).sqrt()
