@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from reshim.networks import NETWORKS
-from reshim.networks.unrolled import ImplicitSolve, Unrolled
+from reshim.networks.consistency import normal_operator, solver_for
+from reshim.networks.unrolled import Unrolled
 from reshim.physics.sense import SenseOperator
 
 
@@ -22,7 +23,7 @@ SMALL = {"unrolls": 2, "blocks": 1, "channels": 4, "iterations": 4}
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"gradient": "implicit", "start": "sense", "warm": True, "residual": True}],
+    [{}, {"implicit": True, "start": "sense", "residual": True, "fold": 2}],
     ids=["published", "tiny"],
 )
 def test_it_is_a_reconstructor(settings, blobs, reconstructor_check, gradient_check):
@@ -52,23 +53,37 @@ def test_many_unrolls_from_the_sense_start_approach_the_exact_image_when_nothing
 
 
 def test_the_implicit_gradient_is_the_gradient_of_the_solve(blobs):
-    operator = SenseOperator.of(blobs(rows=3, columns=4, n_coils=2, dtype=torch.complex128, lines=2))
-    rhs = torch.randn(1, 1, 3, 4, dtype=torch.complex128, requires_grad=True)
+    operator = SenseOperator.of(blobs(rows=2, columns=3, n_coils=2, dtype=torch.complex128, lines=2))
+    denoised, data = torch.randn(2, 1, 1, 2, 3, dtype=torch.complex128).requires_grad_()
     mu = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(
-        lambda mu, rhs: ImplicitSolve.apply(operator, mu, rhs, None, 20), (mu, rhs)
-    )
+
+    def solve(mu, denoised, data):
+        return solver_for(operator, data, 10, implicit=True)(mu, denoised)
+
+    assert torch.autograd.gradcheck(solve, (mu, denoised, data))
 
 
-def test_converged_solves_have_the_same_gradient_through_and_implicit(blobs):
+def test_converged_solves_have_the_same_image_and_gradient_implicit_or_not(blobs):
     measurement = blobs(rows=12, columns=14, dtype=torch.complex128, lines=4)
-    gradients = []
-    for gradient in ("through", "implicit"):
+    images, gradients = [], []
+    for implicit in (False, True):
         torch.manual_seed(1)
-        network = Unrolled(**{**SMALL, "iterations": 40, "initial_mu": 0.5}, gradient=gradient).double()
-        (1e8 * network(measurement).abs().square().sum()).backward()
+        network = Unrolled(**{**SMALL, "iterations": 40}, initial_mu=0.5, implicit=implicit).double()
+        images.append(1e4 * network(measurement))
+        images[-1].abs().square().sum().backward()
         gradients.append([weight.grad for weight in network.parameters()])
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(*images, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (8, 1), (8, 9)], ids=["columns", "rows", "points"])
+@pytest.mark.parametrize("cached", [1, 1 << 18])
+def test_the_in_place_normal_operator_is_gram(shape, cached, monkeypatch):
+    monkeypatch.setattr("reshim.networks.consistency.CACHED_SAMPLES", cached)
+    maps = torch.randn(2, 1, 3, 8, 9, dtype=torch.complex128)
+    operator = SenseOperator(maps, torch.rand(1, 1, *shape) > 0.5)
+    images = torch.randn(2, 1, 8, 9, dtype=torch.complex128)
+    torch.testing.assert_close(normal_operator(operator)(images), operator.gram(images))
 
 
 def test_mu_stays_positive_whatever_the_optimiser_does(blobs):

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 TINY_UNROLLED = {
-    "unrolls": 4,
+    "unrolls": 3,
     "blocks": 2,
-    "channels": 24,
+    "channels": 32,
     "tied": False,
-    "iterations": 5,
-    "gradient": "implicit",
+    "fold": 2,
+    "iterations": 4,
+    "implicit": True,
     "start": "sense",
-    "warm": True,
     "residual": True,
 }
 

@@ -61,12 +61,14 @@ class SenseOperator:
         """A^H A: images to images, all that a solver needs to see.
 
         A mask that is constant along an axis commutes with that axis' transform, so only the other is
-        transformed: half the work of 1-D undersampling.
+        transformed: half the work of 1-D undersampling. F^H M F is a circular convolution and does not see
+        where an image starts, so that of all the shifts only the mask's remains.
         """
         axes = tuple(axis for axis in (-2, -1) if self.mask.shape[axis] > 1)
         coil_images = (self.maps * images.unsqueeze(-3)).sum(-4)
         if axes:
-            coil_images = to_image(self.mask * to_kspace(coil_images, axes), axes)
+            mask = torch.fft.ifftshift(self.mask, dim=axes)
+            coil_images = torch.fft.ifftn(mask * torch.fft.fftn(coil_images, dim=axes), dim=axes)
         elif not bool(self.mask.all()):
             coil_images = torch.zeros_like(coil_images)
         return (self.maps.conj() * coil_images.unsqueeze(-4)).sum(-3)
