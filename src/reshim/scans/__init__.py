@@ -23,6 +23,9 @@ READERS: dict[str, str] = {
 }
 """Name of the reader (as the catalog keeps it) and its module, the particular before the general."""
 
+SUFFIXES = (".h5", ".hdf5")
+"""Endings of the files that indexing looks into."""
+
 
 def reader_named(name: str) -> ModuleType:
     """The reader's module."""

@@ -1,0 +1,79 @@
+"""``reshim index``: folders of scans into a catalog."""
+
+import argparse
+from pathlib import Path
+
+NAME = "index"
+HELP = "Index folders of scans into a catalog, one row a volume, from the headers alone."
+EXAMPLE = """\
+example:
+  reshim index /data/fastmri site-b=/data/clinic --out scans.parquet
+
+Run again, it reads only what changed. Files that cannot be read are named, left out, and the exit status is 3.
+Splits come from folder names (multicoil_train, val, test) that say so, else they are drawn by subject.
+A root that moves is named by RESHIM_ROOT_NAME=FOLDER.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="a folder of scans, or NAME=FOLDER")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="CATALOG", help="the Parquet file to write"
+    )
+    parser.add_argument("--hash", choices=["full"], help="also digest all bytes of every file (sha256)")
+    parser.add_argument(
+        "--split",
+        default="60/20/20",
+        metavar="A/B/C",
+        help="shares of train, val and test (default 60/20/20)",
+    )
+    parser.add_argument(
+        "--split-by",
+        nargs="+",
+        default=["anatomy"],
+        metavar="COLUMN",
+        help="strata of the split (default anatomy)",
+    )
+    parser.add_argument(
+        "--redraw", action="store_true", help="draw splits anew instead of keeping those drawn before"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that read (default: by need)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Index; 3 where files were left out."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from reshim.catalog import Catalog
+    from reshim.catalog.splits import parse_shares
+
+    shares = parse_shares(arguments.split)
+    console = Console(stderr=True, soft_wrap=True)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("reading headers", total=None)
+        indexed = Catalog.index(
+            arguments.folders,
+            arguments.out,
+            hash=arguments.hash,
+            shares=shares,
+            by=arguments.split_by,
+            seed=arguments.seed,
+            redraw=arguments.redraw,
+            workers=arguments.workers,
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    catalog = indexed.catalog
+    for note in indexed.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
+    for path, reason in indexed.left_out:
+        console.print(f"left out: {path}: {reason}", markup=False, highlight=False)
+    counts = catalog.by()[0] if len(catalog) else {"subjects": 0, "volumes": 0, "slices": 0}
+    print(
+        f"{counts['volumes']} volumes of {counts['subjects']} subjects, {counts['slices']} slices, "
+        f"in {arguments.out}; "
+        f"{indexed.n_read} files read, {len(indexed.left_out)} left out"
+    )
+    return 3 if indexed.left_out else 0

@@ -1,0 +1,59 @@
+"""``reshim list``: what a catalog holds."""
+
+import argparse
+import json
+from pathlib import Path
+
+NAME = "list"
+HELP = "Show what a catalog holds, with counts of subjects, volumes and slices."
+EXAMPLE = """\
+example:
+  reshim list scans.parquet --where "anatomy = 'knee' AND model != 'Skyra'" --by dataset contrast field_tesla
+"""
+DEFAULT_COLUMNS = ("dataset", "anatomy", "contrast", "field_tesla", "split")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("catalog", type=Path, metavar="CATALOG", help="catalog made by reshim index")
+    parser.add_argument("--where", metavar="SQL", help="filter over the catalog's columns")
+    parser.add_argument(
+        "--by", nargs="+", metavar="COLUMN", help=f"count by these (default {' '.join(DEFAULT_COLUMNS)})"
+    )
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the counts."""
+    from reshim.catalog import Catalog
+
+    catalog = Catalog.read(arguments.catalog)
+    if arguments.where:
+        catalog = catalog.where(arguments.where)
+    columns = tuple(arguments.by or DEFAULT_COLUMNS)
+    counts = catalog.by(columns)
+    total = next(iter(catalog.by()), {"subjects": 0, "volumes": 0, "slices": 0})
+    if arguments.json:
+        print(json.dumps({"catalog": str(arguments.catalog), "total": total, "groups": counts}, indent=1))
+    else:
+        _print_table(columns, counts, total)
+    return 0
+
+
+def _print_table(columns: tuple[str, ...], counts: list[dict], total: dict) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=240)  # a file or a pipe has no edge to cut words at
+    table = Table(show_footer=True)
+    for number, name in enumerate(columns):
+        table.add_column(name, footer="all" if number == 0 else "")
+    for name in ("subjects", "volumes", "slices"):
+        table.add_column(name, justify="right", footer=str(total[name]))
+    for row in counts:
+        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+    console.print(table)
