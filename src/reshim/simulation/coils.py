@@ -147,24 +147,3 @@ def elliptic_integrals(
         lost = lost + weight * c**2
     first = math.pi / (2 * a)
     return first, first * (1 - lost)
-
-
-def interpolation_matrix(coarse: int, positions: Float[Tensor, "fine"]) -> Float[Tensor, "fine coarse"]:
-    """Cubic interpolation from samples at 0, 1, ... to `positions` (in samples), as a matrix.
-
-    Source: R. G. Keys, IEEE Trans. Acoust. Speech 29:1153 (1981). Positions must leave one sample beyond
-    them on the left and two on the right.
-    """
-    base = positions.floor()
-    t = positions - base
-    weights = torch.stack(
-        [
-            -0.5 * t + t**2 - 0.5 * t**3,
-            1 - 2.5 * t**2 + 1.5 * t**3,
-            0.5 * t + 2 * t**2 - 1.5 * t**3,
-            -0.5 * t**2 + 0.5 * t**3,
-        ],
-        dim=-1,
-    )
-    columns = base.long()[:, None] + torch.arange(-1, 3)
-    return torch.zeros(len(positions), coarse, dtype=positions.dtype).scatter_(1, columns, weights)

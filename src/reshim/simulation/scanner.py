@@ -13,14 +13,15 @@ import importlib
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Complex, Float, UInt8
 from torch import Tensor
 
 from reshim.errors import UserError
-from reshim.physics.fourier import center_crop, center_pad, to_image, to_kspace
-from reshim.seeds import generator_of
-from reshim.simulation.coils import Loops, interpolation_matrix
+from reshim.seeds import generator_of, numpy_generator_of
+from reshim.simulation.coils import Loops
+from reshim.simulation.fields import CoilFields
 from reshim.simulation.geometry import Draw, Geometry
 from reshim.simulation.magnetisation import magnetisation
 from reshim.simulation.protocols import Protocol
@@ -28,9 +29,6 @@ from reshim.simulation.truth import boxes_of, labels_of, pixel_positions
 
 ANATOMIES = {"brain": "reshim.simulation.brain", "knee": "reshim.simulation.knee"}
 """Where each anatomy's `draw` lives."""
-
-COIL_GRID_MM = 6.0
-"""Coil fields are computed this far apart and interpolated: no tissue is nearer than 15 mm to a wire."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +60,12 @@ class Exam:
     lesions: tuple[tuple[str, int, int, int, int, int], ...]
     """Name, slice, and the box (row0, column0, row1, column1; half open) in pixels of the cut image."""
 
-    loops: Loops
     noise_covariance: Complex[Tensor, "coil coil"]
     """E[n n^H] / 2 of one sample's noise: its diagonal is the variance of the real part of each coil."""
 
-    gain: float
+    fields: CoilFields
     objects: Complex[Tensor, "slice row column"]
-    """Transverse magnetisation on the fine grid."""
+    """Transverse magnetisation on the fine grid, in file units."""
 
     labels: UInt8[Tensor, "slice matrix matrix"]
 
@@ -80,45 +77,60 @@ class Exam:
     def acquire(self, index: int) -> SimulatedSlice:
         """Slice `index` with its noise, which is the same whichever slices were acquired before."""
         clean_kspace = self._encode(index)
-        shape = tuple(clean_kspace.shape)
-        white = torch.randn(shape, generator=generator_of("noise", self.name, index), dtype=torch.complex64)
-        mixing = torch.linalg.cholesky(self.noise_covariance.to(torch.complex128)).to(torch.complex64)
-        # randn of a complex type has variance 1 over both parts; the covariance is that of one.
-        noise = math.sqrt(2) * (mixing @ white.flatten(1)).reshape(shape)
-        clean_images = center_crop(to_image(clean_kspace), (self.matrix, self.matrix))
-        noisy_images = center_crop(to_image(clean_kspace + noise), (self.matrix, self.matrix))
-        fields = _fields_at(self, index, *self._pixel_positions())
-        maps = fields / fields.abs().square().sum(0).sqrt()
+        kspace = clean_kspace + self._noise(index)
+        fields = self.fields.at(index, *pixel_positions(self.geometry, self.matrix))
+        combined = (fields.conj() * self._cut_image(clean_kspace)).sum(0)
         return SimulatedSlice(
-            kspace=clean_kspace + noise,
-            rss=noisy_images.abs().square().sum(0).sqrt(),
-            clean=(maps.conj() * clean_images).sum(0).abs(),
+            kspace=kspace,
+            rss=_root_sum_of_squares(self._cut_image(kspace)),
+            clean=combined.abs() / _root_sum_of_squares(fields),
             labels=self.labels[index],
         )
 
-    def maps(self, index: int) -> Complex[Tensor, "coil row column"]:
-        """The true coil maps of a slice at the pixels of the oversampled matrix, sum of squares 1."""
-        rows, columns = self._pixel_positions(2 * self.matrix)
-        inside = (rows >= 0) & (rows <= self.geometry.rows - 1)
-        fields = _fields_at(self, index, rows.clamp(0, self.geometry.rows - 1), columns)
-        return torch.where(inside[:, None], fields / fields.abs().square().sum(0).sqrt(), 0)
+    def maps(self, index: int) -> Complex[Tensor, "coil oversampled column"]:
+        """True coil maps of a slice on the oversampled matrix, sum of squares 1; 0 beyond what is drawn."""
+        rows, columns = pixel_positions(self.geometry, self.matrix, 2 * self.matrix)
+        drawn = (rows >= 0) & (rows <= self.geometry.rows - 1)
+        fields = self.fields.at(index, rows.clamp(0, self.geometry.rows - 1), columns)
+        return torch.where(drawn[:, None], fields / _root_sum_of_squares(fields), 0)
 
     def _encode(self, index: int) -> Complex[Tensor, "coil oversampled column"]:
-        """Fine object times coil fields, transformed and cut to the acquired matrix."""
-        grid = self.geometry
-        rows, columns = torch.arange(grid.rows) * 1.0, torch.arange(grid.columns) * 1.0
-        coil_images = self.objects[index] * _fields_at(self, index, rows, columns) * self.gain
-        # Columns are cut before the rows are transformed: half the work.
-        kspace = center_crop(to_kspace(coil_images, axes=(-1,)), (grid.rows, self.matrix))
-        full_rows = 2 * grid.columns
-        kspace = to_kspace(center_pad(kspace, (full_rows, self.matrix)), axes=(-2,))
-        # The orthonormal transform of a larger grid gives smaller values; pixels keep the object's.
-        scale = math.sqrt(2 * self.matrix * self.matrix / (full_rows * grid.columns))
-        return center_crop(kspace, (2 * self.matrix, self.matrix)) * scale
+        """Fine object times coil fields, transformed and cut to the acquired matrix.
 
-    def _pixel_positions(self, rows: int | None = None) -> tuple[Tensor, Tensor]:
-        """Rows and columns of the fine grid, as fractions, where the pixels' centres lie."""
-        return pixel_positions(self.geometry, self.matrix, rows)
+        This is `to_kspace` and `center_crop`, with the shifts folded into the copies that are made anyway.
+        """
+        rows, columns, size = self.geometry.rows, self.geometry.columns, self.matrix
+        order = torch.fft.ifftshift(torch.arange(columns))
+        images = self.fields.at(index, torch.arange(rows) * 1.0, order * 1.0)
+        images *= self.objects[index][:, order]
+        # Columns are cut before the rows are transformed: half the work.
+        lines = torch.fft.fft(images, dim=-1)
+        padded = lines.new_zeros(len(lines), 2 * columns, size)
+        above = rows // 2
+        for target, source in (
+            (slice(-above, None), slice(above)),
+            (slice(rows - above), slice(above, None)),
+        ):
+            padded[:, target, : size // 2] = lines[:, source, -(size // 2) :]
+            padded[:, target, size // 2 :] = lines[:, source, : size // 2]
+        spectrum = torch.fft.fft(padded, dim=-2)
+        # Pixels keep the object's value: the mean over the cells that a pixel covers.
+        scale = math.sqrt(2) * size / (2 * columns * columns)
+        return torch.cat([spectrum[:, -size:], spectrum[:, :size]], dim=-2) * scale
+
+    def _noise(self, index: int) -> Complex[Tensor, "coil oversampled column"]:
+        size, n_coils = self.matrix, len(self.noise_covariance)
+        generator = numpy_generator_of("noise", self.name, index)
+        parts = generator.standard_normal((n_coils, 2 * size * size, 2), dtype=np.float32)
+        mixing = torch.linalg.cholesky(self.noise_covariance.to(torch.complex128)).to(torch.complex64)
+        return (mixing @ torch.view_as_complex(torch.from_numpy(parts))).reshape(n_coils, 2 * size, size)
+
+    def _cut_image(self, kspace: Tensor) -> Complex[Tensor, "coil row column"]:
+        """Coil images cut to the matrix, up to a sign that alternates and is the same for all coils."""
+        size = self.matrix
+        image = torch.fft.ifft(kspace, dim=-2, norm="ortho")
+        image = torch.cat([image[:, -(size // 2) :], image[:, : size // 2]], dim=-2)
+        return torch.fft.fftshift(torch.fft.ifft(image, dim=-1, norm="ortho"), dim=-1)
 
 
 def examine(
@@ -159,16 +171,24 @@ def examine(
     owner = (card.name, seed, subject)
     objects = magnetisation(anatomy, geometry, card, generator_of("fields", *owner))
     loops = card.coils.loops(*owner)
-    level, relative = _noise_of(card, loops, generator_of("receiver", *owner))
-    bare = Exam(
-        card, subject, seed, matrix, geometry, anatomy.tissues, boxes_of(anatomy, geometry, matrix), loops,
-        relative, 1.0, objects, labels_of(anatomy, geometry, matrix),
-    )  # fmt: skip
-    brightness = _mean_in_body(bare, anatomy.fractions.sum(1) > 0.5)
+    fields = CoilFields.of(loops, geometry)
+    brightness = _mean_in_body(objects, anatomy.fractions.sum(1) > 0.5, fields, geometry)
     # File units are arbitrary, and differ from scan to scan as a scanner's do.
     gain = 1e-4 * math.exp(0.3 * torch.randn(1, generator=generator_of("gain", *owner)).item()) / brightness
-    deviation = gain * brightness / (card.snr * level)
-    return Exam(**(vars(bare) | {"gain": gain, "noise_covariance": relative * deviation**2}))
+    level, covariance = _noise_of(card, loops, generator_of("receiver", *owner))
+    return Exam(
+        card=card,
+        subject=subject,
+        seed=seed,
+        matrix=matrix,
+        geometry=geometry,
+        tissues=anatomy.tissues,
+        lesions=boxes_of(anatomy, geometry, matrix),
+        fields=fields,
+        objects=objects * gain,
+        labels=labels_of(anatomy, geometry, matrix),
+        noise_covariance=covariance * (gain * brightness / (card.snr * level)) ** 2,
+    )
 
 
 def drawer_of(anatomy: str) -> Draw:
@@ -190,7 +210,7 @@ def geometry_of(card: Protocol, matrix: int, slices: int | None, seed: int, subj
         raise UserError(f"matrix is {matrix}; it must be even and at least 16")
     if slices is not None and slices < 1:
         raise UserError(f"slices is {slices}; it must be at least 1")
-    columns = 2 * matrix if matrix < 192 else 3 * matrix // 2
+    columns = 2 * matrix if matrix < 192 else 2 * round(0.75 * matrix)
     jitter = torch.randn(3, generator=generator_of("position", card.name, seed, subject)) * 3.0
     spacing = (card.fov_mm[0] / columns, card.fov_mm[1] / columns)
     return Geometry(
@@ -202,30 +222,6 @@ def geometry_of(card: Protocol, matrix: int, slices: int | None, seed: int, subj
         view=card.view,
         center_mm=(jitter[0].item(), jitter[1].item()),
     )
-
-
-def _fields_at(
-    exam: Exam, index: int, rows: Float[Tensor, "rows"], columns: Float[Tensor, "columns"]
-) -> Complex[Tensor, "coil rows columns"]:
-    """Coil fields of a slice at fractional positions of the fine grid: coarse Biot-Savart, then cubic."""
-    grid = exam.geometry
-    corner = torch.stack([axis[0, 0] for axis in grid.points(index)])
-    down = torch.stack([axis[-1, 0] for axis in grid.points(index)]) - corner
-    across = torch.stack([axis[0, -1] for axis in grid.points(index)]) - corner
-    counts = [math.ceil(vector.norm().item() / COIL_GRID_MM) + 4 for vector in (down, across)]
-    # One sample before the grid and two behind it, as cubic interpolation needs.
-    steps = [torch.arange(-1, count - 1) * COIL_GRID_MM for count in counts]
-    points = (
-        corner
-        + steps[0][:, None, None] * torch.nn.functional.normalize(down, dim=0)
-        + steps[1][None, :, None] * torch.nn.functional.normalize(across, dim=0)
-    )
-    coarse = exam.loops.sensitivity(points).to(torch.complex64)
-    to_rows = interpolation_matrix(counts[0], rows * grid.spacing_mm[0] / COIL_GRID_MM + 1)
-    to_columns = interpolation_matrix(counts[1], columns * grid.spacing_mm[1] / COIL_GRID_MM + 1)
-    parts = torch.stack([coarse.real, coarse.imag]) @ to_columns.T
-    real, imaginary = to_rows @ parts
-    return torch.complex(real, imaginary)
 
 
 def _noise_of(card: Protocol, loops: Loops, generator: torch.Generator) -> tuple[float, Tensor]:
@@ -244,22 +240,32 @@ def _noise_of(card: Protocol, loops: Loops, generator: torch.Generator) -> tuple
     return level, (0.5 * (covariance + covariance.mH)).to(torch.complex64)
 
 
-def _mean_in_body(exam: Exam, body: Bool[Tensor, "slice row column"]) -> float:
-    """Mean of |object| sqrt(sum |C|^2) over the body inside the field of view, on every second cell."""
-    grid, total, cells = exam.geometry, 0.0, 0
-    half = grid.columns // 2
-    rows = torch.arange(grid.rows // 2 - half, grid.rows // 2 + half, 2)
-    columns = torch.arange(0, grid.columns, 2)
-    rows = rows[(rows >= 0) & (rows < grid.rows)]
-    for index in range(grid.n_slices):
+def _mean_in_body(
+    objects: Complex[Tensor, "slice row column"],
+    body: Bool[Tensor, "slice row column"],
+    fields: CoilFields,
+    geometry: Geometry,
+) -> float:
+    """Mean of |object| sqrt(sum |C|^2) over the body inside the field of view, on every fourth cell."""
+    total, cells = 0.0, 0
+    half = min(geometry.columns, geometry.rows) // 2
+    rows = torch.arange(geometry.rows // 2 - half, geometry.rows // 2 + half, 4)
+    columns = torch.arange(0, geometry.columns, 4)
+    for index in range(geometry.n_slices):
+        strength = _root_sum_of_squares(fields.at(index, rows * 1.0, columns * 1.0))
         inside = body[index][rows][:, columns]
-        fields = _fields_at(exam, index, rows * 1.0, columns * 1.0)
-        strength = fields.abs().square().sum(0).sqrt() * exam.objects[index][rows][:, columns].abs()
-        total += strength[inside].sum().item()
+        total += (strength * objects[index][rows][:, columns].abs())[inside].sum().item()
         cells += int(inside.sum())
-    if not cells or not total > 0:
+    if not total > 0:
         raise ValueError(
-            f"{exam.card.name}: the slices at {grid.positions_mm} mm show no body; "
-            "check the anatomy and extent_mm"
+            f"the slices at {geometry.positions_mm} mm show no body; "
+            "check the anatomy and the card's extent_mm"
         )
     return total / cells
+
+
+def _root_sum_of_squares(
+    images: Complex[Tensor, "coil row column"],
+) -> Float[Tensor, "row column"]:
+    """Over coils; an order of magnitude faster here than `torch.linalg.vector_norm` along the first axis."""
+    return (images.conj() * images).sum(0).real.sqrt()

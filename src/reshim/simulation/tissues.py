@@ -83,9 +83,9 @@ _BLOOD_T1 = {0.2: 776.0, 1.5: 1509.0, 3.0: 1912.0, 7.0: 2550.0}  # R: its power 
 _BLOOD_T2 = {1.5: 290.0, 3.0: 275.0}  # S: oxygenated
 
 TISSUES: dict[str, Tissue] = {
-    # The T1 of grey and white matter at 0.2, 1.5 and 7 T: R; at 3 T and T2 there: W; T2 at 1.5 T: S.
-    "white": Tissue(0.70, {0.2: 361, 1.5: 656, 3.0: 832, 7.0: 1220}, {1.5: 82.0, 3.0: 79.6}),
-    "grey": Tissue(0.82, {0.2: 635, 1.5: 1188, 3.0: 1331, 7.0: 2132}, {1.5: 99.0, 3.0: 110.0}),
+    # T1 at 0.2, 1.5 and 7 T: R; at 3 T: W, as T2, which stands for all fields (it falls a little with it).
+    "white": Tissue(0.70, {0.2: 361, 1.5: 656, 3.0: 832, 7.0: 1220}, {3.0: 79.6}),
+    "grey": Tissue(0.82, {0.2: 635, 1.5: 1188, 3.0: 1331, 7.0: 2132}, {3.0: 110.0}),
     # Between grey and white matter; iron shortens T2.
     "deep_grey": Tissue(0.80, {1.5: 1000.0, 3.0: 1200.0}, {1.5: 85.0, 3.0: 75.0}, 0.5),
     "csf": Tissue(1.0, {3.0: 4300.0}, {3.0: 2000.0, 7.0: 1050.0}, exponent=0.0),  # R, C
