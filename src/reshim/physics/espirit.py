@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Shaped
 from torch import Tensor
 
-from reshim.types import KSpace, Maps, Measurement
+from reshim.types import Maps, Measurement
 
 Block: TypeAlias = Complex[Tensor, "*batch coil block_row block_column"]
 """A fully sampled part of k-space, whatever the matrix it was cut from."""
@@ -138,7 +138,9 @@ def calibration_block(measurement: Measurement) -> Block:
     return acquired[..., rows, columns]
 
 
-def central_part(kspace: KSpace, width: int) -> Block:
+def central_part(
+    kspace: Shaped[Tensor, "*batch coil row column"], width: int
+) -> Shaped[Tensor, "*batch coil block_row block_column"]:
     """The central `width` x `width` samples; where one axis has fewer, as many samples along the other."""
     rows, columns = kspace.shape[-2:]
     n_rows = min(rows, max(width, width**2 // min(columns, width)))
