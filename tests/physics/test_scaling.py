@@ -32,7 +32,7 @@ def test_without_a_calibration_block_the_centre_stands_in_for_it():
     measurement, _ = make_measurement(rows=64, columns=60, center=0, acceleration=2)
     none = replace(measurement, calibration=Calibration(0, 0, 0, 0))
     full, _ = make_measurement(rows=64, columns=60, center=24, acceleration=1)
-    assert torch.all((intensity_scale(none) / intensity_scale(full) - 1).abs() < 0.4)
+    assert torch.all((intensity_scale(none) / intensity_scale(full) - 1).abs() < 0.6)
 
 
 def test_the_matrix_does_not_move_the_scale():
