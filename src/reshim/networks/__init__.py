@@ -29,6 +29,13 @@ SIZES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "unet-xs": ("unet", "UNet", {"channels": 10}),
     "unet-s": ("unet", "UNet", {"channels": 32}),
     "unet-l": ("unet", "UNet", {"channels": 128}),
+    "varnet-tiny": (
+        "varnet",
+        "VarNet",
+        {"cascades": 4, "channels": 8, "poolings": 3, "sens_channels": 4, "sens_poolings": 3},
+    ),
+    "varnet-s": ("varnet", "VarNet", {"cascades": 8, "channels": 12}),
+    "varnet-l": ("varnet", "VarNet", {}),
     "unrolled-tiny": ("unrolled", "Unrolled", TINY_UNROLLED),
     "unrolled": ("unrolled", "Unrolled", {}),
 }

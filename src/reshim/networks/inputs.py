@@ -62,8 +62,8 @@ def safe(scale: Tensor) -> Tensor:
     return torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
-def mean_and_deviation(image: RealImage) -> tuple[PerItem, PerItem]:
-    """Mean and standard deviation of each item."""
+def mean_and_deviation(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over rows and columns, which stay as axes of 1."""
     deviation, mean = torch.std_mean(image, dim=(-2, -1), keepdim=True)
     return mean, deviation
 
@@ -82,3 +82,8 @@ def to_channels(image: Image) -> Channels:
 def to_complex(channels: Channels) -> Image:
     """Two channels, real and imaginary part, to a complex image."""
     return torch.complex(channels[:, 0], channels[:, 1])
+
+
+def real_to_complex(image: RealImage) -> Image:
+    """The same image with zero phase."""
+    return torch.complex(image, torch.zeros_like(image))

@@ -16,6 +16,7 @@ from reshim.networks.inputs import (
     Channels,
     checked,
     mean_and_deviation,
+    real_to_complex,
     root_mean_square,
     root_sum_of_squares,
     safe,
@@ -25,7 +26,7 @@ from reshim.networks.inputs import (
     with_default_maps,
 )
 from reshim.physics.fourier import center_crop, center_pad
-from reshim.types import Image, Measurement, RealImage
+from reshim.types import Image, Measurement
 
 INPUT_FORMS = ("magnitude", "complex")
 
@@ -152,11 +153,6 @@ class UNet(nn.Module):
         output = self.core(padded.to(self.core.dtype)).to(image.dtype)
         output = center_crop(output, (image.shape[-2], image.shape[-1]))
         return image + output if self.residual else output
-
-
-def real_to_complex(image: RealImage) -> Image:
-    """The same image with zero phase."""
-    return torch.complex(image, torch.zeros_like(image))
 
 
 def _within(crop: tuple[int, int], matrix: tuple[int, int]) -> tuple[int, int]:
