@@ -13,12 +13,13 @@ from torch import Tensor
 from reshim.simulation.knee_subject import Subject
 from reshim.simulation.shapes import Ellipsoid, Points, Tube, smooth_intersection, smooth_union
 
+CONDYLE_BOX = ((-50.0, -42.0, -1.0), (50.0, 42.0, 64.0))
 FEMUR_BOX = ((-50.0, -42.0, -1.0), (50.0, 42.0, 140.0))
 TIBIA_BOX = ((-45.0, -40.0, -140.0), (45.0, 36.0, 14.0))
 FIBULA_BOX = ((18.0, 4.0, -140.0), (52.0, 38.0, -4.0))
 PATELLA_BOX = ((-30.0, -68.0, 8.0), (32.0, -26.0, 70.0))
 
-_DISTAL = 4.6
+_DISTAL = 4.2
 """Height of the lowest point of the femoral condyles' bone above the tibial plateau."""
 
 
@@ -33,68 +34,73 @@ class Disc:
     skew: float = 0.0
     """How much further lateral it lies for each mm further posterior."""
 
-    def __call__(self, points: Points, radius: Tensor | float | None = None) -> Tensor:
-        """Depth in mm; `radius` replaces the disc's own, also point by point."""
+    def __call__(
+        self, points: Points, thicker: float, narrower: float, deepening: Tensor | float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Depth in the disc, and in one that is `thicker` along the radius and `narrower` across.
+
+        `deepening` takes from the radius of both, point by point.
+        """
         u, v, w = (axis - c for axis, c in zip(points, self.center, strict=True))
-        spoke = torch.hypot(v, w) - ((self.radius if radius is None else radius) - self.rounding)
-        side = (u - self.skew * v).abs() - (self.half_width - self.rounding)
-        outside = torch.hypot(spoke.clamp_min(0), side.clamp_min(0))
-        return self.rounding - outside - torch.maximum(spoke, side).clamp_max(0)
+        spoke = length(v, w) - (self.radius - self.rounding) + deepening
+        side = (u - self.skew * v).abs_() - (self.half_width - self.rounding)
+        return self._rounded(spoke, side), self._rounded(spoke - thicker, side + narrower)
+
+    def _rounded(self, spoke: Tensor, side: Tensor) -> Tensor:
+        outside = length(spoke.clamp_min(0), side.clamp_min(0))
+        return self.rounding - outside - torch.maximum(spoke, side).clamp_max_(0)
 
 
 _POSTERIOR_DISCS = (
-    Disc((22, 12, _DISTAL + 20), 20, 13.0, 10, skew=0.08),
-    Disc((-23, 13, _DISTAL + 20.5), 20.5, 13.5, 10, skew=-0.14),
+    Disc((21.5, 12, _DISTAL + 20), 20, 13.5, 12, skew=0.08),
+    Disc((-23, 12.5, _DISTAL + 19.5), 20.5, 14, 12, skew=-0.14),
 )
 _DISTAL_DISCS = (
-    Disc((22, 0, _DISTAL + 27), 27, 13.5, 9, skew=0.05),
-    Disc((-22, 0, _DISTAL + 27), 27, 13.5, 9, skew=-0.12),
+    Disc((22, 0, _DISTAL + 26.5), 26.5, 13.5, 10, skew=0.05),
+    Disc((-22.5, 0, _DISTAL + 26), 27, 14, 10, skew=-0.12),
 )
-_TROCHLEA = Disc((2, -11, 34), 22, 29, 12)
+_TROCHLEA = Disc((2, -12, 34), 21, 28, 16)
+
+
+def length(first: Tensor, second: Tensor) -> Tensor:
+    """The hypotenuse; a good deal faster than `torch.hypot`, which guards against overflow."""
+    return (first * first).addcmul(second, second).sqrt_()
 
 
 def ellipse(u: Tensor, v: Tensor, half_u: Tensor | float, half_v: Tensor | float) -> Tensor:
     """First-order depth in an ellipse whose half axes may vary along the leg."""
     a, b = u / half_u, v / half_v
-    norm = torch.hypot(a, b).clamp_min(1e-3)
-    return norm * (1 - norm) / torch.hypot(a / half_u, b / half_v).clamp_min(1e-4)
+    norm = length(a, b).clamp_min_(1e-3)
+    return (norm - norm * norm).div_(length(a / half_u, b / half_v).clamp_min_(1e-4))
 
 
-def _groove(u: Tensor) -> Tensor:
-    """Radius of the trochlea across: a groove in the middle, the lateral facet higher."""
-    return 21.5 + 0.05 * u - 4.5 * torch.exp(-((u - 1) / 10).square())
-
-
-def _condyles(points: Points, groove: Tensor, thicker: float, narrower: float) -> Tensor:
-    """The discs that make the femur's articular surface, grown along their radius by `thicker`."""
-    depth = _TROCHLEA(points, groove + thicker)
-    for discs in (_POSTERIOR_DISCS, _DISTAL_DISCS):
-        for disc in discs:
-            grown = Disc(disc.center, disc.radius, disc.half_width - narrower, disc.rounding, disc.skew)
-            depth = smooth_union(depth, grown(points, disc.radius + thicker), 3)
-    return depth
-
-
-def femur(points: Points, subject: Subject) -> tuple[Tensor, Tensor]:
-    """Depths in the femur and in its cartilage with the bone behind it."""
+def femoral_shaft(points: Points) -> Tensor:
+    """Depth in the femur without its condyles: a tube that widens to the epicondyles."""
     u, v, w = points
-    narrow = torch.sigmoid((52 - w) / 9)
-    behind = -9 + 4 * torch.sigmoid((30 - w) / 8)
-    shaft = ellipse(u, v - behind, 15 + 23 * narrow, 14 + 9 * torch.sigmoid((45 - w) / 9))
-    shaft = smooth_intersection(shaft, w - 18, 10)
+    narrow = torch.sigmoid((57 - w) / 10)
+    shaft = ellipse(u, v + 6.5, 15 + 22.5 * narrow, 14 + 9 * torch.sigmoid((52 - w) / 11))
+    return smooth_intersection(shaft, w - 18, 10)
+
+
+def condyles(points: Points, shaft: Tensor, subject: Subject) -> tuple[Tensor, Tensor]:
+    """Depths in the femur, given its shaft, and in its cartilage with the bone behind it."""
+    u, v, w = points
     for center in ((35.0, 4.0, 28.0), (-35.0, 3.0, 30.0)):
         shaft = smooth_union(shaft, Ellipsoid(center, (7.0, 10.0, 11.0))(points), 8)
+    # The trochlea has a groove in the middle, and its lateral facet is the higher one.
+    groove = 3.6 * torch.exp(-((u - 1) / 10).square()) - 0.05 * u
+    thick = subject.femoral_cartilage
+    surface, coat = _TROCHLEA(points, thick, 1.0, groove)
+    for disc in (*_POSTERIOR_DISCS, *_DISTAL_DISCS):
+        disc_surface, disc_coat = disc(points, thick, 1.0)
+        surface, coat = smooth_union(surface, disc_surface, 3), smooth_union(coat, disc_coat, 3)
     # Blumensaat's line: the roof of the notch rises to posterior.
     roof = (14 + 0.85 * (v + 12) - w) * 0.76
-    notch = smooth_intersection(roof, subject.notch_half_width - u.abs(), 8)
-    groove = _groove(u)
-    bone = smooth_union(shaft, _condyles(points, groove, 0, 0), 5)
-    bone = smooth_intersection(bone, -notch, 2)
-    cartilage = _condyles(points, groove, subject.femoral_cartilage, 1.0)
-    # It ends above the condyles behind and at the upper rim of the trochlea in front.
+    outside_notch = -smooth_intersection(roof, subject.notch_half_width - u.abs(), 8)
+    bone = smooth_intersection(smooth_union(shaft, surface, 5), outside_notch, 2)
+    # Cartilage ends above the condyles behind and at the upper rim of the trochlea in front.
     limit = 40 + 12 * torch.sigmoid(-(v + 4) / 3) - w
-    cartilage = smooth_intersection(cartilage, limit, 3)
-    return bone, torch.minimum(cartilage, -notch)
+    return bone, torch.minimum(smooth_intersection(coat, limit, 3), outside_notch)
 
 
 def plateau(points: Points) -> Tensor:
@@ -108,12 +114,12 @@ def plateau(points: Points) -> Tensor:
 def tibia(points: Points, top: Tensor) -> Tensor:
     """Depth in the tibia below the plateau at height `top`."""
     u, v, w = points
-    flare = torch.nn.functional.softplus(-(w + 9) / 5) * 3.2
+    flare = torch.nn.functional.softplus(-(w + 10) / 5) * 4.5
     lobes = smooth_union(
         ellipse(u + 17.5, v - 3, 20.5, 25.0) - flare, ellipse(u - 18, v - 1.5, 20.0, 22.5) - flare, 9
     )
-    shaft = ellipse(u, v + 4, 14 + 21 * torch.sigmoid((w + 22) / 8), 14 + 9 * torch.sigmoid((w + 25) / 9))
-    bone = smooth_union(lobes, shaft, 9)
+    shaft = ellipse(u, v + 3, 14 + 22 * torch.sigmoid((w + 24) / 9), 15 + 9 * torch.sigmoid((w + 26) / 9))
+    bone = smooth_union(lobes, shaft, 12)
     bone = smooth_intersection(bone, top - w, 3)
     bone = smooth_union(bone, Ellipsoid((3.0, -22.0, -36.0), (9.0, 8.0, 13.0))(points), 8)
     for center, radii in (((-6.0, 3.0, -1.0), (4.5, 8.0, 8.5)), ((6.0, 4.0, -1.0), (4.0, 7.0, 7.0))):
@@ -141,9 +147,19 @@ def patella(points: Points, subject: Subject) -> tuple[Tensor, Tensor]:
     """Depths in the patella and in its cartilage with the bone in front of it."""
     u, v, w = (axis - shift for axis, shift in zip(points, subject.patella_shift, strict=True))
     # Two facets that meet in a keel, which rides in the trochlea's groove.
-    facets = (-35.5 - 0.33 * torch.sqrt((u + 1).square() + 4) - v) * 0.95
-    body = Ellipsoid((0.0, -42.0, 40.0), (22.0, 14.0, 21.5), power=2.4)((u, v, w))
+    facets = (-32.5 - 0.33 * torch.sqrt((u + 1).square() + 4) - v) * 0.95
+    body = Ellipsoid((0.0, -39.5, 40.0), (22.0, 14.0, 21.5), power=2.4)((u, v, w))
     bone = smooth_intersection(body, facets, 4)
-    face = smooth_intersection(facets + subject.patellar_cartilage, body + 0.5, 3)
-    # None behind the lower pole.
-    return bone, torch.minimum(face, w - 26)
+    # Thickest in the middle, none at the lower pole.
+    bare = ((w - 43) / 19).square() + (u / 24).square()
+    thickness = subject.patellar_cartilage * (1.15 - bare).clamp(0, 1).sqrt()
+    face = smooth_intersection(facets + thickness, body + 1.5, 2)
+    return bone, torch.minimum(face, 8 * (1.1 - bare))
+
+
+def growth_plate_scar(points: Points) -> Tensor:
+    """Signed distance from the sheets where femur and tibia once grew; wavy, far from it in between."""
+    u, v, w = points
+    femoral = w - 40 - 2.5 * torch.cos(u / 7) + 0.12 * v + 0.006 * u.square()
+    tibial = w + 15 - 1.5 * torch.cos(u / 9) - 0.004 * u.square()
+    return torch.where(w > 10, femoral, tibial)

@@ -8,6 +8,7 @@ pixel and interpolated linearly; what is sharp is cut from them afterwards on th
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,10 +46,10 @@ class Frame:
     edge_mm: float
     """Over what length a surface fades, in the knee's coordinates."""
 
-    rows: tuple[Tensor, Tensor]
+    rows: tuple[np.ndarray, np.ndarray]
     """Smallest and largest coordinate of each row, each (3, row)."""
 
-    columns: tuple[Tensor, Tensor]
+    columns: tuple[np.ndarray, np.ndarray]
 
     @classmethod
     def of(cls, geometry: Geometry, slice_index: int, subject: Subject) -> "Frame":
@@ -71,26 +72,47 @@ class Frame:
             before=(halves[0] * step - geometry.rows // 2, halves[1] * step - geometry.columns // 2),
             fine_shape=(geometry.rows, geometry.columns),
             edge_mm=math.hypot(max(geometry.spacing_mm), 0.5 * thickness) / subject.size,
-            rows=(stacked.amin((1, 3)), stacked.amax((1, 3))),
-            columns=(stacked.amin((1, 2)), stacked.amax((1, 2))),
+            rows=(stacked.amin((1, 3)).numpy(), stacked.amax((1, 3)).numpy()),
+            columns=(stacked.amin((1, 2)).numpy(), stacked.amax((1, 2)).numpy()),
         )
+
+    @property
+    def tall(self) -> tuple[int, int, int]:
+        """The shape of what varies along the leg alone: sub-planes, rows, 1."""
+        return self.points[0].shape[0], self.points[0].shape[1], 1
+
+    @property
+    def whole(self) -> Window:
+        """The patch of all coarse points."""
+        return slice(0, self.points[0].shape[1]), slice(0, self.points[0].shape[2])
 
     def patch(self, low: tuple[float, float, float], high: tuple[float, float, float]) -> Window | None:
         """The coarse rows and columns that meet the box from `low` to `high`, None if none does."""
         window = []
-        bottom, top = torch.tensor(low)[:, None], torch.tensor(high)[:, None]
+        bottom, top = np.array(low, np.float32)[:, None], np.array(high, np.float32)[:, None]
         for smallest, largest in (self.rows, self.columns):
-            meets = ((largest >= bottom) & (smallest <= top)).all(0).nonzero()
+            meets = ((largest >= bottom) & (smallest <= top)).all(0).nonzero()[0]
             if len(meets) < 1:
                 return None
-            first, last = int(meets[0]), int(meets[-1])
-            window.append(slice(max(first - 1, 0), min(last + 2, smallest.shape[1])))
+            window.append(slice(max(int(meets[0]) - 1, 0), min(int(meets[-1]) + 2, smallest.shape[1])))
         return window[0], window[1]
 
     def cut(self, window: Window) -> Points:
         """The points of a patch."""
         u, v, w = (axis[:, window[0], window[1]] for axis in self.points)
         return u, v, w
+
+    def where(self, depth: Tensor, reach_mm: float) -> Window | None:
+        """The smallest patch that holds all points of the whole where `depth` exceeds −`reach_mm`."""
+        near = (depth > -reach_mm).any(0).numpy()
+        rows, columns = near.any(1).nonzero()[0], near.any(0).nonzero()[0]
+        if len(rows) < 1:
+            return None
+        first, second = (
+            slice(max(int(some[0]) - 1, 0), min(int(some[-1]) + 2, n))
+            for some, n in zip((rows, columns), near.shape, strict=True)
+        )
+        return first, second
 
     def fine_window(self, window: Window) -> Window:
         """The fine pixels that a coarse patch covers."""
@@ -158,22 +180,30 @@ class Canvas:
     Each layer takes its share of what shines through, so the shares of a pixel never exceed 1.
     """
 
-    def __init__(self, frame: Frame, fractions: dict[str, Tensor], texture: Tensor) -> None:
+    def __init__(self, frame: Frame, fractions: dict[str, Tensor]) -> None:
         self.frame = frame
         self.fractions = fractions
         """Of one slice, (row, column) each; added to in place."""
-        self.texture = texture
-        """Sum of texture × share, (row, column); added to in place."""
+        self.excess = torch.zeros(frame.fine_shape)
+        """Sum of (texture − 1) × share, (row, column)."""
         self.left = torch.ones(len(frame.points[0]), *frame.fine_shape)
         """What still shines through, (sub, row, column)."""
 
-    def paint(self, tissue: str, share: Tensor, window: Window, texture: Tensor | None = None) -> None:
-        """Lay a tissue on the fine pixels of `window`, with its share of them and its texture."""
+    def paint(self, tissue: str, share: Tensor, window: Window, texture: Tensor | None = None) -> Tensor:
+        """Lay a tissue on the fine pixels of `window`; what it gets of each, (row, column), comes back."""
         left = self.left[:, window[0], window[1]]
         part = left * share
         left -= part
-        self.fractions[tissue][window] += part.mean(0)
-        self.texture[window] += (part if texture is None else part * texture).mean(0)
+        gained = part.mean(0)
+        self.fractions[tissue][window] += gained
+        if texture is not None:
+            self.excess[window] += (part * (texture - 1)).mean(0)
+        return gained
+
+    def mean_texture(self) -> Tensor:
+        """Mean of the texture of all tissues of each pixel, weighted with their shares; 1 in air."""
+        total = torch.stack(tuple(self.fractions.values())).sum(0)
+        return 1 + self.excess / total.clamp_min(1e-3)
 
     def share(self, depth: Tensor, window: Window) -> Tensor:
         """The membership on the fine grid of a depth on a coarse patch."""

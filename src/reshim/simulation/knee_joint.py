@@ -4,9 +4,13 @@ Ours differs from the body in that a meniscus is a wedge cut from the gap that t
 cartilage are painted over it), so that it fits under the condyles of every subject.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from reshim.simulation.knee_bones import length
 from reshim.simulation.knee_frame import FAR_MM
 from reshim.simulation.knee_subject import Subject
 from reshim.simulation.shapes import Points, Tube
@@ -26,16 +30,28 @@ def menisci(points: Points, top: Tensor, subject: Subject) -> Tensor:
     """Depth in the two C-shaped wedges that lie on the plateau at height `top`."""
     u, v, w = points
     depth = torch.full_like(u, FAR_MM)
+    over = w - top
     for middle_u, middle_v, half_u, half_v, side in _RINGS.values():
         outward, back = (u - middle_u) * side, v - middle_v
-        inside = (1 - torch.hypot(outward / half_u, back / half_v)) * half_u
+        inside = (1 - length(outward / half_u, back / half_v)) * half_u
         height = subject.meniscus_height * (1 - inside / (subject.meniscus_width + 1)) + 0.4
         # The C is open towards the spines; its horns end in the roots.
         opening = 0.75 * back.abs() + 0.66 * outward + 2.0
         wedge = torch.minimum(torch.minimum(inside, subject.meniscus_width - inside), opening)
-        over = w - top
         depth = torch.maximum(depth, torch.minimum(torch.minimum(wedge, height - over), over + 1))
     return depth
+
+
+def gap(points: Points, top: Tensor, subject: Subject) -> Tensor:
+    """Depth in the joint space above the plateau: what bones, cartilage and menisci leave of it is fluid."""
+    u, v, w = points
+    depth = torch.full_like(u, FAR_MM)
+    for middle_u, middle_v, half_u, half_v, side in _RINGS.values():
+        outward, back = (u - middle_u) * side, v - middle_v
+        inside = (1 - length(outward / half_u, back / half_v)) * half_u
+        depth = torch.maximum(depth, inside)
+    over = w - top
+    return torch.minimum(torch.minimum(depth, over + 1), 4 + 3 * subject.fluid - over)
 
 
 def _strap(
@@ -57,36 +73,11 @@ def _stretched(corner: Triple, scale: float, thin: Triple) -> Triple:
     return u, v, w
 
 
-ANTERIOR_CRUCIATE = (((-1.0, -10.0, 1.0), (3.0, 2.0, 9.0), (8.5, 15.0, 21.0)), (4.0, 3.8, 4.2))
-POSTERIOR_CRUCIATE = (
-    ((-8.0, 0.0, 17.0), (-5.0, 12.0, 19.0), (-2.0, 21.0, 9.0), (0.0, 27.0, -9.0)),
-    (5.0, 4.8, 4.4, 4.2),
-)
-LATERAL_COLLATERAL = (((43.0, 5.0, 28.0), (45.0, 14.0, 6.0), (43.0, 22.0, -16.0)), (2.2, 2.0, 2.2))
-MEDIAL_COLLATERAL = (
-    (-43.0, 3.0, 30.0),
-    (-43.0, 2.0, 8.0),
-    (-40.0, 0.0, -10.0),
-    (-33.0, -2.0, -30.0),
-    (-25.0, -3.0, -48.0),
-)
-ILIOTIBIAL = ((50.0, -6.0, 90.0), (48.0, -10.0, 30.0), (42.0, -16.0, 4.0), (32.0, -20.0, -10.0))
-
-STRIPES = {
-    # Box of each, and what computes its depth.
-    "ACL": ((-8, -16, -4), (16, 22, 28), lambda p, s: Tube(*ANTERIOR_CRUCIATE)(p)),
-    "PCL": ((-16, -8, -16), (8, 34, 26), lambda p, s: Tube(*POSTERIOR_CRUCIATE)(p)),
-    "LCL": ((36, 0, -22), (50, 28, 34), lambda p, s: Tube(*LATERAL_COLLATERAL)(p)),
-    "MCL": ((-50, -14, -56), (-18, 16, 40), lambda p, s: _strap(p, MEDIAL_COLLATERAL, 7, 1.3, (1, 0, 0))),
-    "ITB": ((24, -32, -18), (60, 10, 140), lambda p, s: _strap(p, ILIOTIBIAL, 11, 1.0, (1, 0, 0))),
-}
-
-
 def _patellar(points: Points, subject: Subject) -> Tensor:
     shift_u, _, shift_w = subject.patella_shift
     corners = (
-        (shift_u, -52.0, 32.0 + shift_w),
-        (shift_u, -47.0, 18.0 + shift_w),
+        (shift_u, -49.5, 32.0 + shift_w),
+        (shift_u, -45.0, 18.0 + shift_w),
         (3.0, -34.0, -30.0),
         (3.0, -30.0, -44.0),
     )
@@ -95,42 +86,64 @@ def _patellar(points: Points, subject: Subject) -> Tensor:
 
 def _quadriceps(points: Points, subject: Subject) -> Tensor:
     shift_u, _, shift_w = subject.patella_shift
-    corners = ((shift_u, -50.0, 56.0 + shift_w), (shift_u, -49.0, 75.0 + shift_w), (2.0, -50.0, 140.0))
+    corners = ((shift_u, -48.0, 56.0 + shift_w), (shift_u, -47.5, 75.0 + shift_w), (2.0, -49.0, 140.0))
     return _strap(points, corners, 14, 3.4, (0, 1, 0))
 
 
-TENDONS = {
-    "patellar": ((-16, -60, -52), (22, -24, 44), _patellar),
-    "quadriceps": ((-20, -58, 46), (24, -38, 140), _quadriceps),
-    "popliteus": (
-        (26, 0, -8),
-        (46, 34, 22),
-        lambda p, s: Tube(((40.0, 4.0, 18.0), (40.0, 16.0, 5.0), (30.0, 28.0, -4.0)), (2.2, 2.4, 2.0))(p),
+@dataclass(frozen=True)
+class Band:
+    """A ligament or tendon: the box that contains it, and how deep in it a point lies."""
+
+    low: Triple
+    high: Triple
+    depth: Callable[[Points, Subject], Tensor]
+
+
+def _cord(*corners: tuple[float, float, float, float]) -> Band:
+    """A cord along corners (lateral, posterior, up, radius)."""
+    tube = Tube([corner[:3] for corner in corners], [corner[3] for corner in corners])
+    low = (
+        min(c[0] - c[3] for c in corners),
+        min(c[1] - c[3] for c in corners),
+        min(c[2] - c[3] for c in corners),
+    )
+    high = (
+        max(c[0] + c[3] for c in corners),
+        max(c[1] + c[3] for c in corners),
+        max(c[2] + c[3] for c in corners),
+    )
+    return Band(low, high, lambda points, subject: tube(points))
+
+
+_MEDIAL_COLLATERAL = (
+    (-43.5, 3.0, 32.0),
+    (-42.0, 2.0, 10.0),
+    (-40.5, 1.0, -8.0),
+    (-33.0, -1.0, -28.0),
+    (-24.0, -3.0, -50.0),
+)
+_ILIOTIBIAL = ((49.0, -6.0, 90.0), (46.0, -10.0, 30.0), (41.0, -16.0, 4.0), (33.0, -20.0, -12.0))
+
+LIGAMENTS: dict[str, Band] = {
+    "anterior cruciate": _cord((-1, -10, 1, 4.2), (3, 2, 9, 4.0), (8.5, 15, 21, 4.4)),
+    "posterior cruciate": _cord((-8, 0, 17, 5.2), (-5, 12, 19, 5), (-2, 21, 9, 4.6), (0, 27, -9, 4.4)),
+    "lateral collateral": _cord((42, 5, 28, 2.2), (43.5, 14, 6, 2), (41, 22, -16, 2.2)),
+    "medial collateral": Band(
+        (-50, -14, -58), (-16, 16, 40), lambda p, s: _strap(p, _MEDIAL_COLLATERAL, 7, 1.3, (1, 0, 0))
     ),
-    "biceps": (
-        (36, 14, -22),
-        (50, 32, 34),
-        lambda p, s: Tube(((44.0, 25.0, 30.0), (43.0, 22.0, -16.0)), (1.8, 2.4))(p),
+    "iliotibial": Band(
+        (24, -32, -22), (60, 10, 140), lambda p, s: _strap(p, _ILIOTIBIAL, 11, 1.0, (1, 0, 0))
     ),
-    "semitendinosus": (
-        (-48, 20, -30),
-        (-18, 52, 40),
-        lambda p, s: Tube(((-25.0, 46.0, 34.0), (-36.0, 36.0, 2.0), (-38.0, 20.0, -28.0)), (2.0, 1.9, 1.7))(
-            p
-        ),
-    ),
-    "semimembranosus": (
-        (-42, 14, -16),
-        (-26, 38, 24),
-        lambda p, s: Tube(((-33.0, 32.0, 20.0), (-35.0, 26.0, -4.0), (-33.0, 20.0, -12.0)), (2.2, 2.8, 2.6))(
-            p
-        ),
-    ),
-    "gracilis": (
-        (-50, 10, -30),
-        (-32, 38, 34),
-        lambda p, s: Tube(((-43.0, 32.0, 30.0), (-41.0, 14.0, -26.0)), (1.5, 1.5))(p),
-    ),
+}
+
+TENDONS: dict[str, Band] = {
+    "patellar": Band((-16, -62, -56), (22, -22, 48), _patellar),
+    "quadriceps": Band((-20, -60, 44), (24, -38, 150), _quadriceps),
+    "popliteus": _cord((39, 4, 18, 2.2), (39, 16, 5, 2.4), (30, 28, -4, 2)),
+    "biceps": _cord((42, 26, 30, 1.8), (41, 22, -16, 2.4)),
+    "semitendinosus": _cord((-25, 46, 34, 2), (-36, 36, 2, 1.9), (-37, 20, -28, 1.7)),
+    "semimembranosus": _cord((-33, 32, 20, 2.2), (-35, 26, -4, 2.8), (-33, 20, -12, 2.6)),
+    "gracilis": _cord((-43, 32, 30, 1.5), (-40, 14, -26, 1.5)),
 }
 
 
