@@ -32,10 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the scans, then say where they lie."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from reshim.errors import UserError
+    from reshim.progress import steps
     from reshim.simulation.protocols import PROTOCOLS
     from reshim.simulation.write import simulate
 
@@ -50,18 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     names = [name for group in arguments.protocol or [] for name in group] or None
     first = arguments.first_subject
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("simulating", total=None)
-
-        def show(done: int, total: int, name: str) -> None:
-            bar.update(task, completed=done, total=total, description=name)
-
+    total = arguments.subjects * len(names or PROTOCOLS)
+    with steps("simulating", total) as progress:
         paths = simulate(
             arguments.out,
             names,
@@ -70,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.slices,
             arguments.seed,
             arguments.lesions,
-            show,
+            progress,
         )
     print(f"{len(paths)} simulated volumes in {arguments.out}")
     return 0

@@ -52,8 +52,6 @@ class Geometry:
     """Where the grid's centre lies, along the two in-plane body axes (row axis, column axis)."""
 
     def __post_init__(self) -> None:
-        if self.view not in _AXES:
-            raise ValueError(f"view is {self.view!r}; it must be one of {sorted(_AXES)}")
         if min(self.rows, self.columns, self.n_sub, len(self.positions_mm)) < 1:
             raise ValueError(
                 f"grid is {self.rows}x{self.columns} with {len(self.positions_mm)} slices of {self.n_sub} "

@@ -6,6 +6,7 @@ the body rather than solutions of Maxwell's equations; fat is one line at -3.4 p
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Complex, Float
@@ -19,17 +20,20 @@ from reshim.simulation.signal import (
     spoiled_gradient_echo,
     with_contrast_agent,
 )
-from reshim.simulation.tissues import Properties, properties
+from reshim.simulation.tissues import Properties
 
 
 def magnetisation(
-    anatomy: Anatomy, geometry: Geometry, card: Protocol, generator: torch.Generator
+    anatomy: Anatomy,
+    geometry: Geometry,
+    card: Protocol,
+    tissues: Sequence[Properties],
+    generator: torch.Generator,
 ) -> Complex[Tensor, "slice row column"]:
     """Complex transverse magnetisation on the fine grid: tissues, fat displaced and in its own phase, B0.
 
     Fields (B0 in ppm, transmit and receive phase) are polynomials in the body, so that slices agree.
     """
-    tissues = [properties(name, card.field_tesla) for name in anatomy.tissues]
     signals = torch.tensor([signal_of(tissue, card) for tissue in tissues])
     is_fat = torch.tensor([tissue.is_fat for tissue in tissues])
     weights = torch.stack([torch.where(is_fat, 0, signals), torch.where(is_fat, signals, 0)])

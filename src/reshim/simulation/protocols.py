@@ -6,7 +6,7 @@ J. Zbontar et al., arXiv:1811.08839), not copied from any one scan's header.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from reshim.errors import UserError
 from reshim.simulation.coils import CoilArray
@@ -100,12 +100,12 @@ class Protocol:
 _HEAD_16 = CoilArray(
     rings=(8, 8),
     ring_positions_mm=(-35.0, 40.0),
-    semi_axes_mm=(108.0, 128.0),
-    loop_radius_mm=52.0,
+    semi_axes_mm=(120.0, 138.0),
+    loop_radius_mm=56.0,
     ring_scales=(1.0, 0.9),
 )
 _HEAD_12 = CoilArray(
-    rings=(12,), ring_positions_mm=(5.0,), semi_axes_mm=(120.0, 138.0), loop_radius_mm=70.0, coupling=0.6
+    rings=(12,), ring_positions_mm=(5.0,), semi_axes_mm=(128.0, 146.0), loop_radius_mm=72.0, coupling=0.6
 )
 _KNEE_15 = CoilArray(
     rings=(5, 5, 5), ring_positions_mm=(-60.0, 0.0, 60.0), semi_axes_mm=(88.0, 92.0), loop_radius_mm=56.0
@@ -113,84 +113,80 @@ _KNEE_15 = CoilArray(
 _KNEE_15_WIDE = replace(_KNEE_15, semi_axes_mm=(98.0, 102.0), loop_radius_mm=62.0, coupling=0.6)
 
 
-def _brain(
-    contrast: str, field_tesla: float, acquisition: str, snr: float, imitates: str, **changes: object
-) -> Protocol:
-    settings: dict = {
-        "sequence": "spin-echo",
-        "coils": _HEAD_16 if field_tesla > 2 else _HEAD_12,
+_COILS = {
+    ("brain", 1.5): _HEAD_12,
+    ("brain", 3.0): _HEAD_16,
+    ("knee", 1.5): _KNEE_15_WIDE,
+    ("knee", 3.0): _KNEE_15,
+}
+_COMMON: dict[str, dict[str, Any]] = {
+    "brain": {
         "fov_mm": (220.0, 220.0),
         "thickness_mm": 5.0,
-        "extent_mm": (-30.0, 60.0),
+        "extent_mm": (-30.0, 56.0),
         "slices": 16,
         "view": "axial",
-    }
-    return Protocol(
-        name=f"brain-{contrast.lower()}-{field_tesla:g}t",
-        imitates=f"fastMRI brain {imitates} at {field_tesla:g} T",
-        anatomy="brain",
-        contrast=contrast,
-        field_tesla=field_tesla,
-        acquisition=acquisition,
-        snr=snr,
-        **(settings | changes),
-    )
-
-
-def _knee(
-    contrast: str, field_tesla: float, acquisition: str, snr: float, imitates: str, **changes: object
-) -> Protocol:
-    settings: dict = {
-        "sequence": "spin-echo",
-        "coils": _KNEE_15 if field_tesla > 2 else _KNEE_15_WIDE,
+    },
+    "knee": {
         "fov_mm": (160.0, 160.0),
         "thickness_mm": 3.0,
         "extent_mm": (-42.0, 42.0),
         "slices": 30,
         "view": "coronal",
         "coverage": 2.0,
-    }
+    },
+}
+
+
+def _card(anatomy: str, contrast: str, field_tesla: float, imitates: str, **settings: Any) -> Protocol:
+    """A card of the imitated collection: what its anatomy's protocols have in common is filled in."""
+    defaults = {"sequence": "spin-echo", "coils": _COILS[anatomy, field_tesla], **_COMMON[anatomy]}
     return Protocol(
-        name=f"knee-{contrast.lower()}-{field_tesla:g}t",
-        imitates=f"fastMRI knee {imitates} at {field_tesla:g} T",
-        anatomy="knee",
+        name=f"{anatomy}-{contrast.lower()}-{field_tesla:g}t",
+        imitates=f"fastMRI {anatomy} {imitates} at {field_tesla:g} T",
+        anatomy=anatomy,
         contrast=contrast,
         field_tesla=field_tesla,
-        acquisition=acquisition,
-        snr=snr,
-        **(settings | changes),
+        **(defaults | settings),
     )
 
 
+_T1_GRADIENT = {"sequence": "gradient-echo", "repetition_ms": 250.0, "echo_ms": 2.5, "flip_deg": 70.0}
+_T1_SPIN = {"repetition_ms": 500.0, "echo_ms": 9.0}
+
 _CARDS = (
-    _brain(
-        "T1", 3.0, "AXT1", 32.0, "AXT1 (2-D spoiled gradient echo)",
-        sequence="gradient-echo", repetition_ms=250.0, echo_ms=2.5, flip_deg=70.0, bandwidth_hz=260.0,
-    ),
-    _brain("T1", 1.5, "AXT1", 22.0, "AXT1 (spin echo)", repetition_ms=500.0, echo_ms=9.0, bandwidth_hz=130.0),
-    _brain("T2", 3.0, "AXT2", 30.0, "AXT2 (turbo spin echo)",
-           repetition_ms=6000.0, echo_ms=100.0, train_ms=190.0, bandwidth_hz=220.0),
-    _brain("T2", 1.5, "AXT2", 20.0, "AXT2 (turbo spin echo)",
-           repetition_ms=4500.0, echo_ms=105.0, train_ms=200.0, bandwidth_hz=160.0),
-    _brain("FLAIR", 3.0, "AXFLAIR", 22.0, "AXFLAIR (inversion recovery)",
-           sequence="inversion-recovery", repetition_ms=9000.0, echo_ms=85.0, inversion_ms=2500.0,
-           train_ms=150.0, bandwidth_hz=290.0, fat_residual=0.15),
-    _brain("FLAIR", 1.5, "AXFLAIR", 15.0, "AXFLAIR (inversion recovery)",
-           sequence="inversion-recovery", repetition_ms=8500.0, echo_ms=100.0, inversion_ms=2430.0,
-           train_ms=170.0, bandwidth_hz=190.0),
-    _brain("T1-post", 3.0, "AXT1POST", 32.0, "AXT1POST (2-D spoiled gradient echo, gadolinium)",
-           sequence="gradient-echo", repetition_ms=250.0, echo_ms=2.5, flip_deg=70.0, bandwidth_hz=260.0,
-           contrast_agent=True),
-    _brain("T1-post", 1.5, "AXT1POST", 22.0, "AXT1POST (spin echo, gadolinium)",
-           repetition_ms=500.0, echo_ms=9.0, bandwidth_hz=130.0, contrast_agent=True),
-    _knee("PD", 3.0, "CORPD_FBK", 28.0, "CORPD (turbo spin echo)",
-          repetition_ms=2800.0, echo_ms=27.0, train_ms=40.0, bandwidth_hz=230.0),
-    _knee("PD", 1.5, "CORPD_FBK", 18.0, "CORPD (turbo spin echo)",
-          repetition_ms=2300.0, echo_ms=27.0, train_ms=40.0, bandwidth_hz=150.0),
-    _knee("PD-FS", 3.0, "CORPDFS_FBK", 11.0, "CORPDFS (turbo spin echo, fat suppressed)",
-          repetition_ms=2800.0, echo_ms=33.0, train_ms=45.0, bandwidth_hz=230.0, fat_residual=0.08),
-    _knee("PD-FS", 1.5, "CORPDFS_FBK", 7.0, "CORPDFS (turbo spin echo, fat suppressed)",
-          repetition_ms=2500.0, echo_ms=33.0, train_ms=45.0, bandwidth_hz=150.0, fat_residual=0.12),
+    _card("brain", "T1", 3.0, "AXT1, spoiled gradient echo", **_T1_GRADIENT,
+          bandwidth_hz=260.0, snr=32.0, acquisition="AXT1"),
+    _card("brain", "T1", 1.5, "AXT1, spin echo", **_T1_SPIN,
+          bandwidth_hz=130.0, snr=22.0, acquisition="AXT1"),
+    _card("brain", "T1-post", 3.0, "AXT1POST, spoiled gradient echo after gadolinium", **_T1_GRADIENT,
+          contrast_agent=True, bandwidth_hz=260.0, snr=32.0, acquisition="AXT1POST"),
+    _card("brain", "T1-post", 1.5, "AXT1POST, spin echo after gadolinium", **_T1_SPIN,
+          contrast_agent=True, bandwidth_hz=130.0, snr=22.0, acquisition="AXT1POST"),
+    _card("brain", "T2", 3.0, "AXT2, turbo spin echo",
+          repetition_ms=6000.0, echo_ms=100.0, train_ms=190.0,
+          bandwidth_hz=220.0, snr=30.0, acquisition="AXT2"),
+    _card("brain", "T2", 1.5, "AXT2, turbo spin echo",
+          repetition_ms=4500.0, echo_ms=105.0, train_ms=200.0,
+          bandwidth_hz=160.0, snr=20.0, acquisition="AXT2"),
+    _card("brain", "FLAIR", 3.0, "AXFLAIR, inversion recovery with fat suppression",
+          sequence="inversion-recovery", repetition_ms=9000.0, echo_ms=85.0, inversion_ms=2460.0,
+          train_ms=150.0, fat_residual=0.15, bandwidth_hz=290.0, snr=22.0, acquisition="AXFLAIR"),
+    _card("brain", "FLAIR", 1.5, "AXFLAIR, inversion recovery with fat suppression",
+          sequence="inversion-recovery", repetition_ms=8500.0, echo_ms=100.0, inversion_ms=2400.0,
+          train_ms=170.0, fat_residual=0.25, bandwidth_hz=190.0, snr=15.0, acquisition="AXFLAIR"),
+    _card("knee", "PD", 3.0, "CORPD, turbo spin echo",
+          repetition_ms=2800.0, echo_ms=27.0, train_ms=40.0,
+          bandwidth_hz=230.0, snr=28.0, acquisition="CORPD_FBK"),
+    _card("knee", "PD", 1.5, "CORPD, turbo spin echo",
+          repetition_ms=2300.0, echo_ms=27.0, train_ms=40.0,
+          bandwidth_hz=150.0, snr=18.0, acquisition="CORPD_FBK"),
+    _card("knee", "PD-FS", 3.0, "CORPDFS, turbo spin echo with fat suppression",
+          repetition_ms=2800.0, echo_ms=33.0, train_ms=45.0, fat_residual=0.08,
+          bandwidth_hz=230.0, snr=13.0, acquisition="CORPDFS_FBK"),
+    _card("knee", "PD-FS", 1.5, "CORPDFS, turbo spin echo with fat suppression",
+          repetition_ms=2500.0, echo_ms=33.0, train_ms=45.0, fat_residual=0.12,
+          bandwidth_hz=150.0, snr=9.0, acquisition="CORPDFS_FBK"),
 )  # fmt: skip
 
 PROTOCOLS: dict[str, Protocol] = {card.name: card for card in _CARDS}

@@ -25,6 +25,7 @@ from reshim.simulation.fields import CoilFields
 from reshim.simulation.geometry import Draw, Geometry
 from reshim.simulation.magnetisation import magnetisation
 from reshim.simulation.protocols import Protocol
+from reshim.simulation.tissues import properties, varied
 from reshim.simulation.truth import boxes_of, labels_of, pixel_positions
 
 ANATOMIES = {"brain": "reshim.simulation.brain", "knee": "reshim.simulation.knee"}
@@ -169,7 +170,11 @@ def examine(
     geometry = geometry_of(card, matrix, slices, seed, subject)
     anatomy = (draw or drawer_of(card.anatomy))(subject, geometry, seed=seed, lesions=lesions)
     owner = (card.name, seed, subject)
-    objects = magnetisation(anatomy, geometry, card, generator_of("fields", *owner))
+    tissues = [
+        varied(properties(name, card.field_tesla), card.anatomy, seed, subject, name)
+        for name in anatomy.tissues
+    ]
+    objects = magnetisation(anatomy, geometry, card, tissues, generator_of("fields", *owner))
     loops = card.coils.loops(*owner)
     fields = CoilFields.of(loops, geometry)
     brightness = _mean_in_body(objects, anatomy.fractions.sum(1) > 0.5, fields, geometry)
@@ -220,6 +225,7 @@ def geometry_of(card: Protocol, matrix: int, slices: int | None, seed: int, subj
         positions_mm=tuple(position + jitter[2].item() for position in card.positions_mm(slices)),
         thickness_mm=card.thickness_mm,
         view=card.view,
+        n_sub=math.ceil(card.thickness_mm / 2),
         center_mm=(jitter[0].item(), jitter[1].item()),
     )
 

@@ -1,7 +1,7 @@
 """What each tissue answers a pulse with: proton density, T1, T2, T2*, chemical shift, at any field.
 
-Measured values stand at the fields of the papers; between them and beyond them T1 and T2 follow the power
-law through the two nearest ones, and a tissue known at one field alone follows Bottomley's exponent.
+Measured values stand at the fields of the papers. Between two of them T1 and T2 follow the power law through
+both; beyond them T1 grows with Bottomley's exponent and T2 stays.
 
 Sources, by the letters beside the numbers:
 B  P. A. Bottomley et al., Med. Phys. 11:425 (1984): T1 grows as a power of the frequency.
@@ -16,16 +16,20 @@ W  J. P. Wansapura et al., J. Magn. Reson. Imaging 9:531 (1999): T1, T2, T2* of 
 
 Ours differs: a tissue without a letter has no measurement behind its value; it is set from its water
 content, or as the neighbour named in its comment, so that it looks as it does on clinical images. Proton
-densities outside the brain are water contents of that kind. Values are means; `spread` varies them.
+densities outside the brain are water contents of that kind. Values are means; `varied` spreads them by
+subject.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from reshim.seeds import numpy_generator_of
 
 FAT_SHIFT_PPM = -3.4
 """Of the methylene line against water at body temperature."""
 
-_BOTTOMLEY = 0.35  # B: exponents of T1 run from 0.17 (fat) to 0.42 (muscle); white matter 0.348
+# B: exponents of T1. Tissues that are not listed there take the middle of his range.
+_GROWTH_FAT, _GROWTH_MUSCLE, _GROWTH_GREY, _GROWTH_WHITE, _GROWTH_OTHER = 0.1743, 0.4203, 0.3082, 0.3477, 0.35
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class Tissue:
     shift_ppm: float = 0.0
     """Chemical shift against water."""
 
-    exponent: float = _BOTTOMLEY
-    """Growth of T1 with the field where it was measured at one field alone."""
+    exponent: float = _GROWTH_OTHER
+    """Growth of T1 with the field beyond the fields where it was measured."""
 
     uptake_mm: float = 0.0
     """Contrast agent in it some minutes after a clinical dose, in mmol/l."""
@@ -84,23 +88,25 @@ _BLOOD_T2 = {1.5: 290.0, 3.0: 275.0}  # S: oxygenated
 
 TISSUES: dict[str, Tissue] = {
     # T1 at 0.2, 1.5 and 7 T: R; at 3 T: W, as T2, which stands for all fields (it falls a little with it).
-    "white": Tissue(0.70, {0.2: 361, 1.5: 656, 3.0: 832, 7.0: 1220}, {3.0: 79.6}),
-    "grey": Tissue(0.82, {0.2: 635, 1.5: 1188, 3.0: 1331, 7.0: 2132}, {3.0: 110.0}),
+    "white": Tissue(0.70, {0.2: 361, 1.5: 656, 3.0: 832, 7.0: 1220}, {3.0: 79.6}, exponent=_GROWTH_WHITE),
+    "grey": Tissue(0.82, {0.2: 635, 1.5: 1188, 3.0: 1331, 7.0: 2132}, {3.0: 110.0}, exponent=_GROWTH_GREY),
     # Between grey and white matter; iron shortens T2.
     "deep_grey": Tissue(0.80, {1.5: 1000.0, 3.0: 1200.0}, {1.5: 85.0, 3.0: 75.0}, 0.5),
     "csf": Tissue(1.0, {3.0: 4300.0}, {3.0: 2000.0, 7.0: 1050.0}, exponent=0.0),  # R, C
     "eye": Tissue(1.0, {3.0: 4000.0}, {3.0: 1000.0}, exponent=0.0),  # vitreous, nearly CSF
     "dura": Tissue(0.5, _MUSCLE_T1, {3.0: 25.0}, uptake_mm=0.25),  # collagen
-    "skull": Tissue(0.15, {3.0: 250.0}, {3.0: 0.5}, exponent=_BOTTOMLEY),  # U: cortical bone 0.42-0.50 ms
-    "scalp_fat": Tissue(0.90, _FAT_T1, _FAT_T2, 0.4, FAT_SHIFT_PPM),
-    "marrow": Tissue(0.75, _FAT_T1, {1.5: 120.0, 3.0: 95.0}, 0.3, FAT_SHIFT_PPM),  # skull: part blood-forming
-    "skin": Tissue(0.65, _MUSCLE_T1, _MUSCLE_T2, uptake_mm=0.15),  # as muscle
-    "muscle": Tissue(0.79, _MUSCLE_T1, _MUSCLE_T2, uptake_mm=0.1),
+    "skull": Tissue(0.15, {3.0: 250.0}, {3.0: 0.5}),  # U: cortical bone 0.42-0.50 ms
+    "scalp_fat": Tissue(0.90, _FAT_T1, _FAT_T2, 0.4, FAT_SHIFT_PPM, _GROWTH_FAT),
+    "marrow": Tissue(
+        0.75, _FAT_T1, {1.5: 120.0, 3.0: 95.0}, 0.3, FAT_SHIFT_PPM, _GROWTH_FAT
+    ),  # in part blood-forming
+    "skin": Tissue(0.65, _MUSCLE_T1, _MUSCLE_T2, exponent=_GROWTH_MUSCLE, uptake_mm=0.15),  # as muscle
+    "muscle": Tissue(0.79, _MUSCLE_T1, _MUSCLE_T2, exponent=_GROWTH_MUSCLE, uptake_mm=0.1),
     "vessel": Tissue(0.83, _BLOOD_T1, _BLOOD_T2, 0.3, uptake_mm=0.8, flowing=True),
     "cartilage": Tissue(0.76, {1.5: 1060.0, 3.0: 1240.0}, {1.5: 42.1, 3.0: 36.9}),  # G
     "fluid": Tissue(0.98, {1.5: 2850.0, 3.0: 3620.0}, {1.5: 1210.0, 3.0: 767.0}),  # G: synovial
-    "marrow_fat": Tissue(0.85, {1.5: 288.0, 3.0: 365.0}, _FAT_T2, 0.25, FAT_SHIFT_PPM),  # G
-    "fat": Tissue(0.95, _FAT_T1, _FAT_T2, 0.4, FAT_SHIFT_PPM),
+    "marrow_fat": Tissue(0.85, {1.5: 288.0, 3.0: 365.0}, _FAT_T2, 0.25, FAT_SHIFT_PPM, _GROWTH_FAT),  # G
+    "fat": Tissue(0.95, _FAT_T1, _FAT_T2, 0.4, FAT_SHIFT_PPM, _GROWTH_FAT),
     "cortical_bone": Tissue(0.15, {3.0: 250.0}, {3.0: 0.5}),  # U
     "meniscus": Tissue(0.70, {1.5: 800.0, 3.0: 960.0}, {3.0: 11.4}),  # T2: M
     "ligament": Tissue(0.65, {1.5: 700.0, 3.0: 840.0}, {3.0: 9.0}),  # T2: U, 4-10 ms
@@ -137,12 +143,25 @@ def properties(name: str, field_tesla: float) -> Properties:
     )
 
 
+def varied(tissue: Properties, *owner: object) -> Properties:
+    """The tissue of one subject: density, T1 and T2 off their means by 3, 5 and 5 % (standard deviation)."""
+    density, t1, t2 = numpy_generator_of("tissue", *owner).normal(0, (0.03, 0.05, 0.05))
+    return replace(
+        tissue,
+        density=min(tissue.density * math.exp(density), 1.0),
+        t1_ms=tissue.t1_ms * math.exp(t1),
+        t2_ms=tissue.t2_ms * math.exp(t2),
+        t2_star_ms=tissue.t2_star_ms * math.exp(t2),
+    )
+
+
 def at_field(measured: dict[float, float], field_tesla: float, exponent: float) -> float:
-    """The power law through the two measurements nearest in field; through one, with `exponent`."""
+    """Between two measurements the power law through them; beyond them the nearest, grown with `exponent`."""
     fields = sorted(measured)
-    if len(fields) == 1:
-        return measured[fields[0]] * (field_tesla / fields[0]) ** exponent
-    above = min(max(sum(field <= field_tesla for field in fields), 1), len(fields) - 1)
+    nearest = min(max(field_tesla, fields[0]), fields[-1])
+    if nearest != field_tesla or len(fields) == 1:
+        return measured[nearest] * (field_tesla / nearest) ** exponent
+    above = max(sum(field < field_tesla for field in fields), 1)
     low, high = fields[above - 1], fields[above]
     slope = math.log(measured[high] / measured[low]) / math.log(high / low)
     return measured[low] * (field_tesla / low) ** slope

@@ -6,13 +6,17 @@ Layout: J. Zbontar et al., arXiv:1811.08839. Ours differs: `reconstruction_clean
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import groupby, product
 from pathlib import Path
 from xml.etree import ElementTree
 
 import h5py
 import numpy as np
+import torch
 
 from reshim.simulation.protocols import PROTOCOLS, Protocol, protocol_of
 from reshim.simulation.scanner import Exam, examine
@@ -29,7 +33,8 @@ def simulate(
     slices: int | None = None,
     seed: int = 0,
     lesions: bool = False,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Callable[[str], None] | None = None,
+    workers: int | None = None,
 ) -> list[Path]:
     """Scan subjects under protocols, one file a volume; files that are complete are left as they are.
 
@@ -44,27 +49,58 @@ def simulate(
     matrix, slices, seed, lesions
         See `reshim.simulation.scanner.examine`.
     progress
-        Called after each volume with the number done, the number in all and the file's name.
+        Called with the file's name after each volume.
+    workers
+        Volumes made at a time, a thread each; torch's number of threads by default. Each holds its anatomy on
+        the fine grid: about 0.1 GB at matrix 128, 1 GB at 320.
 
     Returns
     -------
-    Every file of the request, in order, whether made now or found complete.
+    Every file of the request, protocol by protocol, whether made now or found complete.
     """
     cards = [card if isinstance(card, Protocol) else protocol_of(card) for card in protocols or PROTOCOLS]
     numbers = range(subjects) if isinstance(subjects, int) else subjects
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for card in cards:
-        for subject in numbers:
-            path = folder / f"{card.name}_{subject_id(card.anatomy, seed, subject)}.h5"
-            settings = settings_of(card, subject, matrix, slices, seed, lesions)
-            if not is_complete(path, settings):
-                write_volume(path, examine(card, subject, matrix, slices, seed, lesions), settings)
-            paths.append(path)
-            if progress is not None:
-                progress(len(paths), len(cards) * len(numbers), path.name)
-    return paths
+
+    def make(card: Protocol, subject: int) -> Path:
+        path = folder / f"{card.name}_{subject_id(card.anatomy, seed, subject)}.h5"
+        settings = settings_of(card, subject, matrix, slices, seed, lesions)
+        if not is_complete(path, settings):
+            write_volume(path, examine(card, subject, matrix, slices, seed, lesions), settings)
+        if progress is not None:
+            progress(path.name)
+        return path
+
+    # One worker takes a subject through all its protocols, so that what is drawn once is used by all.
+    order = sorted(product(cards, numbers), key=lambda scan: (scan[0].anatomy, scan[1]))
+    people = [list(scans) for _, scans in groupby(order, key=lambda scan: (scan[0].anatomy, scan[1]))]
+    paths = {
+        (card.name, subject): path
+        for scans, made in zip(people, _side_by_side(make, people, workers), strict=True)
+        for (card, subject), path in zip(scans, made, strict=True)
+    }
+    return [paths[card.name, subject] for card in cards for subject in numbers]
+
+
+def _side_by_side(
+    make: Callable[[Protocol, int], Path], people: list[list[tuple[Protocol, int]]], workers: int | None
+) -> list[list[Path]]:
+    """Every person's scans, several people at a time, one torch thread each; the first error ends all."""
+
+    def scan(person: list[tuple[Protocol, int]]) -> list[Path]:
+        return [make(card, subject) for card, subject in person]
+
+    threads = torch.get_num_threads()
+    workers = min(workers or threads, len(people))
+    if workers <= 1:
+        return [scan(person) for person in people]
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        return list(pool.map(scan, people))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 def subject_id(anatomy: str, seed: int, subject: int) -> str:
@@ -102,7 +138,7 @@ def is_complete(path: Path, settings: str) -> bool:
 def write_volume(path: Path, exam: Exam, settings: str = "") -> None:
     """Acquire every slice of an exam into one file, written beside its name and then renamed."""
     card, size, n_slices = exam.card, exam.matrix, exam.geometry.n_slices
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with h5py.File(beside, "w") as file:
             kspace = file.create_dataset(
