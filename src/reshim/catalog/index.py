@@ -237,6 +237,10 @@ def _read_batch(files: Sequence[_File], full_hash: bool) -> tuple[list[Row], lis
         except (BadScanError, OSError) as error:
             left_out.append((str(file.path), str(error)))
             continue
+        except Exception as error:  # a file that breaks a library in a new way must not end the others
+            reason = f"cannot be read ({type(error).__name__}: {str(error)[:200]}); copy it again"
+            left_out.append((str(file.path), reason))
+            continue
         bookkeeping = {"file_bytes": file.size, "file_mtime_ns": file.mtime_ns, "sha256": digest}
         rows.extend(row_of(scan.record, **bookkeeping) for scan in scans)
     return rows, left_out

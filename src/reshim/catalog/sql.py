@@ -1,6 +1,8 @@
 """Filters in SQL that can read the catalog and nothing else: no files, no network, no second statement."""
 
+import atexit
 from functools import lru_cache
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -48,7 +50,14 @@ def matching_rows(table: pa.Table, condition: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _database() -> duckdb.DuckDBPyConnection:
+def _database() -> Any:
     database = duckdb.connect(":memory:", config=_LOCKED)
     database.execute("SET lock_configuration = true")
+    # An open database at the interpreter's end is reported as a leak on the user's terminal.
+    atexit.register(_forget, database)
     return database
+
+
+def _forget(database: Any) -> None:
+    database.close()
+    _database.cache_clear()

@@ -9,8 +9,8 @@ EXAMPLE = """\
 example:
   reshim index /data/fastmri site-b=/data/clinic --out scans.parquet
 
-Run again, it reads only what changed. Files that cannot be read are named, left out, and the exit status is 3.
-Splits come from folder names (multicoil_train, val, test) that say so, else they are drawn by subject.
+Run again, it reads only what changed. Files that cannot be read are named and left out; the exit status is 3.
+Splits come from folder names (multicoil_train, val, test) that say so, or are drawn by subject.
 A root that moves is named by RESHIM_ROOT_NAME=FOLDER.
 """
 

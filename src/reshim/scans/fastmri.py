@@ -99,6 +99,8 @@ def read_record(path: Path, root: Path | None = None, root_name: str | None = No
         repetition_ms=header.repetition_ms,
         inversion_ms=header.inversion_ms,
         licence=_word(known, "licence") or LICENCES.get(dataset),
+        # What batches must share besides the shape stands in the catalog, so that nobody opens files for it.
+        extra={"padding": list(layout.padding), "readout_axis": layout.readout_axis or "none"},
     )
     return with_folder(record, folder, "fastmri")
 

@@ -1,0 +1,253 @@
+"""From catalog to batches: full k-space slices of equal shape, mixed by weights, the same on every machine.
+
+What an epoch holds is a plan made from records alone: which slices, in which batches, on which rank. It
+depends on seed, epoch and the records, so a run that stopped at a step goes on from that step. Threads read
+ahead; masks, noise and transforms are left to the device that trains.
+"""
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reshim.errors import BadScanError, UserError
+from reshim.scans.slices import SliceReader
+from reshim.seeds import numpy_generator_of
+from reshim.types import Acquisition, ScanRecord
+
+Item: TypeAlias = tuple[int, int]
+"""Which record, and which of its slices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Slices of equal shape, maybe of different scans, and apart from them their references."""
+
+    acquisitions: Acquisition
+    """k-space (batch, coil, row, column); its name is that of the first item."""
+
+    names: tuple[str, ...]
+    slices: tuple[int, ...]
+    subjects: tuple[str, ...]
+    scan_ids: tuple[str, ...]
+    references: dict[str, Tensor]
+    """(batch, row, column) on the crop; a kind that one of the scans does not store is left out."""
+
+    noise_covariances: tuple[Tensor | None, ...] = ()
+    """One an item; the acquisitions carry a covariance only where all items share it."""
+
+
+@dataclass
+class Loader:
+    """Batches of an epoch, in the order of its plan."""
+
+    records: Sequence[ScanRecord]
+    batch_size: int = 1
+    seed: int = 0
+    epoch: int = 0
+    weights: Mapping[str, float] | None = None
+    """How often a slice of each distribution is seen in an epoch; 1 if not named. A fraction is a chance."""
+
+    group_by: str = "dataset"
+    """The field of the record that names its distribution."""
+
+    repeats: Mapping[tuple[str, int], float] | None = None
+    """How often single slices (scan_id, slice) are seen, on top of the weights."""
+
+    references: tuple[str, ...] = ("rss",)
+    """Stored references to read along."""
+
+    shuffle: bool = True
+    shard: tuple[int, int] = (0, 1)
+    """Rank and number of ranks; a scan stays on one rank."""
+
+    workers: int = 2
+    """Threads that read ahead; 0 reads when asked."""
+
+    cache_bytes: int = 2 << 30
+    """Slices are kept in memory if all of this rank's fit into so much; 0 never keeps."""
+
+    skip_bad: bool = False
+    """Leave slices that cannot be read out of their batch and name them in `left_out`; else stop there."""
+
+    reader: SliceReader = field(default_factory=SliceReader, repr=False)
+    left_out: dict[Item, str] = field(default_factory=dict, init=False)
+    _skip: int = field(default=0, init=False, repr=False)
+    _plan: tuple[Any, list[list[Item]]] | None = field(default=None, init=False, repr=False)
+    _cache: dict[Item, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _may_cache: bool | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        rank, world = self.shard
+        if not 0 <= rank < world:
+            raise UserError(f"shard is {self.shard}; the rank lies between 0 and {world - 1}")
+        if self.batch_size < 1:
+            raise UserError(f"batch_size is {self.batch_size}; a batch holds at least one slice")
+        if not self.records:
+            raise UserError(
+                "there is no scan to load; loosen the filter: reshim list CATALOG shows what there is"
+            )
+
+    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+        """Choose the epoch, and how many of its steps are finished already."""
+        self.epoch, self._skip = epoch, skip
+
+    def __len__(self) -> int:
+        """Steps of this epoch, those already finished included."""
+        return len(self.plan())
+
+    def plan(self) -> list[list[Item]]:
+        """The batches of this epoch and rank, as record and slice numbers."""
+        key = (self.seed, self.epoch)
+        if self._plan is None or self._plan[0] != key:
+            shares = [self._batches(items) for items in self._shares()]
+            steps = max(len(share) for share in shares)
+            mine = shares[self.shard[0]]
+            if not mine:
+                raise UserError(
+                    f"rank {self.shard[0]} of {self.shard[1]} has no scan: {len(self.records)} scans are "
+                    f"shared out "
+                    "whole; use fewer ranks"
+                )
+            # All ranks take as many steps, or one would wait for ever for the others' gradients.
+            self._plan = key, [mine[step % len(mine)] for step in range(steps)]
+        return self._plan[1]
+
+    def __iter__(self) -> Iterator[Batch]:
+        plan, self._skip = self.plan()[self._skip :], 0
+        if self.workers < 1:
+            for items in plan:
+                yield from self._read(items)
+            return
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="loader") as pool:
+            waiting: deque[Future[list[Batch]]] = deque()
+            try:
+                for items in plan:
+                    waiting.append(pool.submit(self._read, items))
+                    if len(waiting) > self.workers:
+                        yield from waiting.popleft().result()
+                while waiting:
+                    yield from waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _shares(self) -> list[list[Item]]:
+        """Every rank's items of this epoch: whole scans, dealt by size, so that ranks have about as many."""
+        items: list[list[Item]] = [[] for _ in range(self.shard[1])]
+        order = sorted(
+            range(len(self.records)), key=lambda n: (-self.records[n].n_slices, self.records[n].scan_id)
+        )
+        for number in order:
+            min(items, key=len).extend(self._items(number))
+        return items
+
+    def _items(self, number: int) -> list[Item]:
+        record = self.records[number]
+        weight = 1.0 if self.weights is None else self.weights.get(str(getattr(record, self.group_by)), 1.0)
+        found: list[Item] = []
+        for slice_ in range(record.n_slices):
+            wanted = weight * (self.repeats or {}).get((record.scan_id, slice_), 1.0)
+            count = math.floor(wanted)
+            if wanted > count:
+                chance = numpy_generator_of("repeat", self.seed, self.epoch, record.scan_id, slice_).random()
+                count += chance < wanted - count
+            found.extend([(number, slice_)] * count)
+        return found
+
+    def _batches(self, items: list[Item]) -> list[list[Item]]:
+        """Batches of equal shape in the order in which they fill up."""
+        if self.shuffle:
+            order = numpy_generator_of("order", self.seed, self.epoch).permutation(len(items))
+            items = [items[number] for number in order]
+        else:
+            items = sorted(items)
+        open_batches: dict[Any, list[Item]] = defaultdict(list)
+        keys = [_shape_key(record) for record in self.records]
+        batches = []
+        for item in items:
+            batch = open_batches[keys[item[0]]]
+            batch.append(item)
+            if len(batch) == self.batch_size:
+                batches.append(open_batches.pop(keys[item[0]]))
+        return batches + list(open_batches.values())
+
+    def _read(self, items: list[Item]) -> list[Batch]:
+        record = self.records[items[0][0]]
+        kspace = torch.empty(
+            len(items), record.n_coils, record.n_rows, record.n_columns, dtype=torch.complex64
+        )
+        good = [position for position, item in enumerate(items) if self._read_slice(item, kspace[position])]
+        if not good:
+            return []
+        if len(good) < len(items):
+            kspace, items = kspace[good], [items[position] for position in good]
+        return [self._batch(items, kspace)]
+
+    def _read_slice(self, item: Item, out: Tensor) -> bool:
+        record = self.records[item[0]]
+        if item in self._cache:
+            out.copy_(self._cache[item])
+            return True
+        try:
+            self.reader.kspace_into(record, item[1], out)
+        except BadScanError as error:
+            if not self.skip_bad:
+                raise
+            self.left_out[item] = str(error)
+            return False
+        if self._fits():
+            self._cache[item] = out.clone()
+        return True
+
+    def _fits(self) -> bool:
+        if self._may_cache is None:
+            total = sum(8 * r.n_slices * r.n_coils * r.n_rows * r.n_columns for r in self.records)
+            self._may_cache = total <= self.cache_bytes
+        return self._may_cache
+
+    def _batch(self, items: list[Item], kspace: Tensor) -> Batch:
+        records = [self.records[number] for number, _ in items]
+        heads = [self.reader.head(record) for record in records]
+        covariances = tuple(head.noise_covariance for head in heads)
+        slices = tuple(slice_ for _, slice_ in items)
+        return Batch(
+            acquisitions=replace(
+                heads[0], kspace=kspace, slices=slices, noise_covariance=_common(covariances)
+            ),
+            names=tuple(head.name for head in heads),
+            slices=slices,
+            subjects=tuple(record.subject for record in records),
+            scan_ids=tuple(record.scan_id for record in records),
+            references=self._stored(items),
+            noise_covariances=covariances,
+        )
+
+    def _stored(self, items: list[Item]) -> dict[str, Tensor]:
+        found = {}
+        for kind in self.references:
+            images = [self.reader.reference(self.records[number], kind, slice_) for number, slice_ in items]
+            if all(image is not None for image in images):
+                found[kind] = torch.stack([image for image in images if image is not None])
+        return found
+
+
+def _common(covariances: tuple[Tensor | None, ...]) -> Tensor | None:
+    first = covariances[0]
+    if first is None or any(other is None or not torch.equal(first, other) for other in covariances[1:]):
+        return None
+    return first
+
+
+def _shape_key(record: ScanRecord) -> Any:
+    """What a batch shares: shape, crop, padding, readout, and the mask where it is the scan's own."""
+    padding = tuple(np.atleast_1d(record.extra.get("padding") or (0, record.n_columns)))
+    own_mask = None if record.fully_sampled else record.scan_id
+    shape = record.n_coils, record.n_rows, record.n_columns, record.recon_rows, record.recon_columns
+    return *shape, *padding, record.extra.get("readout_axis"), own_mask
