@@ -1,0 +1,97 @@
+"""What training measurements looked like, in a few numbers each: what a shift alarm compares a new scan with.
+
+All features come from acquired samples alone and none changes when the scan is multiplied by a number:
+radial log-power of k-space relative to the whole (how fast signal falls off: contrast, anatomy, resolution),
+eigenvalues of the coils' correlation (the coil array and what lies in it), and how far the centre stands
+above the outermost samples (signal-to-noise ratio).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from reshim.types import Measurement
+
+RINGS = 12
+"""Rings of equal width from frequency 0 to the nearest edge of k-space; the corners join the last."""
+
+EIGENVALUES = 4
+"""Largest shares of the coils' correlation; missing coils count 0."""
+
+Features = Float[Tensor, "batch feature"]
+
+
+def features(measurement: Measurement) -> Features:
+    """The feature vector of each slice: log-power of each ring, coil eigenvalue shares, dynamic range."""
+    kspace = measurement.kspace
+    power = torch.view_as_real(kspace).double().square().sum((-1, -4))
+    acquired = (measurement.mask & measurement.acquirable).squeeze(-3).expand(power.shape)
+    rings = _rings(power.shape[-2:], power.device)
+    means = torch.stack([_mean(power, acquired & (rings == ring)) for ring in range(RINGS)], -1)
+    total = _mean(power, acquired)[:, None]
+    tiny = torch.finfo(means.dtype).tiny
+    radial = torch.log10((means / total.clamp_min(tiny)).clamp_min(1e-12))
+    spread = radial.amax(-1, keepdim=True) - radial[:, -3:].amin(-1, keepdim=True)
+    return torch.cat([radial, _coil_shares(kspace), spread], -1).float()
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and covariance of the features over training measurements, and the features' own spread."""
+
+    mean: Float[Tensor, " feature"]
+    covariance: Float[Tensor, "feature feature"]
+    count: int
+
+    @classmethod
+    def of(cls, rows: Features) -> "Statistics":
+        """Statistics of the feature vectors of some measurements."""
+        rows = rows.double()
+        centred = rows - rows.mean(0)
+        covariance = centred.T @ centred / max(rows.shape[0] - 1, 1)
+        return cls(rows.mean(0).float(), covariance.float(), rows.shape[0])
+
+    def distance(self, rows: Features) -> Float[Tensor, " batch"]:
+        """Mahalanobis distance of each slice, the covariance shrunk so that few measurements suffice."""
+        covariance = self.covariance.double()
+        share = covariance.shape[0] / (covariance.shape[0] + self.count)
+        target = torch.diag(covariance.diagonal().clamp_min(1e-6))
+        inverse = torch.linalg.inv((1 - share) * covariance + share * target)
+        centred = rows.double() - self.mean.double()
+        return torch.einsum("bi,ij,bj->b", centred, inverse, centred).clamp_min(0).sqrt().float()
+
+    def save(self, path: Path) -> None:
+        """Write as safetensors, beside and then renamed."""
+        beside = path.with_name(path.name + ".partial")
+        tensors = {"mean": self.mean, "covariance": self.covariance, "count": torch.tensor(self.count)}
+        save_file(tensors, beside)
+        beside.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Statistics":
+        """Read what `save` wrote."""
+        tensors = load_file(path)
+        return cls(tensors["mean"], tensors["covariance"], int(tensors["count"]))
+
+
+def _rings(shape: torch.Size, device: torch.device) -> Tensor:
+    rows, columns = (
+        (torch.arange(size, device=device) - size // 2).double().abs() / max(size / 2, 1) for size in shape
+    )
+    radius = (rows[:, None].square() + columns[None].square()).sqrt()
+    return (radius * RINGS).long().clamp_max(RINGS - 1)
+
+
+def _mean(power: Tensor, where: Tensor) -> Tensor:
+    return (power * where).sum((-2, -1)) / where.sum((-2, -1)).clamp_min(1)
+
+
+def _coil_shares(kspace: Tensor) -> Tensor:
+    flat = kspace.flatten(-2).to(torch.complex128)
+    values = torch.linalg.eigvalsh(flat @ flat.mH).flip(-1).clamp_min(0)
+    shares = values / values.sum(-1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
+    return torch.nn.functional.pad(shares, (0, max(EIGENVALUES - shares.shape[-1], 0)))[:, :EIGENVALUES]

@@ -1,0 +1,301 @@
+"""Scans in, trained reconstructor out: what the command line and the studies call.
+
+A folder that holds the same run goes on where it stopped, or, finished, is handed back at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import reshim
+from reshim.digest import digest
+from reshim.errors import BadScanError, UserError
+from reshim.networks import NETWORKS
+from reshim.networks.weights import load_weights, save_weights
+from reshim.seeds import seed_of
+from reshim.training.examples import Examples
+from reshim.training.loop import Display, Loop
+from reshim.training.objectives import refuse_unfit
+from reshim.training.pool import Pool
+from reshim.training.ranks import Ranks
+from reshim.training.run_folder import RunFolder, Trained, load_run, wants_maps
+from reshim.training.sampling import Group, as_groups
+from reshim.training.settings import TrainingSettings
+from reshim.training.statistics import Statistics, features
+from reshim.types import ScanRecord
+
+MOST_STATISTICS = 256
+"""Slices whose features make the statistics."""
+
+
+@dataclass(frozen=True)
+class NamedNetwork:
+    """A network by its name, with settings changed: what a run can be loaded from again without its code."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """As in settings.json."""
+        return {"name": self.name, "settings": dict(self.settings)}
+
+
+def train(
+    network: str | nn.Module,
+    training: Sequence[ScanRecord] | Sequence[Group],
+    validation: Sequence[ScanRecord],
+    settings: TrainingSettings,
+    out: str | Path,
+    *,
+    network_settings: Mapping[str, Any] | None = None,
+    start: str | Path | None = None,
+    fallback: str | Path | None = None,
+    pool: Pool | None = None,
+    device: torch.device | str = "cpu",
+    display: Display | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Trained:
+    """Train a network and return it as a reconstructor.
+
+    Parameters
+    ----------
+    network
+        A name of `reshim.networks.NETWORKS`, or a module.
+    training
+        Scans, or groups of scans with weights.
+    validation
+        Scans of the same distribution that choose the checkpoint; may be empty, and then the last epoch is
+        the model.
+    settings
+        How it is trained.
+    out
+        The RUN folder.
+    network_settings
+        Settings that differ from those of the name, e.g. ``{"input": "complex"}``.
+    start
+        A RUN whose weights are the first ones.
+    fallback
+        A RUN whose model is handed out where adaptation shows no gain; of a run that starts from another, by
+        default that one's.
+    pool
+        Slices, references and maps shared with other trainings.
+    device
+        Where to compute.
+    display
+        Is told how it goes.
+    about
+        What else settings.json should say, e.g. the catalog and its filter; it makes no other run.
+
+    Raises
+    ------
+    UserError
+        For settings that do not go together, a folder that holds another run, or no usable scan.
+    """
+    device = torch.device(device)
+    groups = as_groups(training)
+    folder = RunFolder(Path(out))
+    module, plain_network = _network(network, network_settings, settings.seed, start)
+    fallback = start if fallback is None else fallback
+    records = [record for group in groups for record in group.records]
+    _refuse_unusable(records, validation, settings)
+    refuse_unfit(settings.objective, module, all(record.fully_sampled for record in records))
+    content = {
+        "format": 1,
+        "reshim": reshim.__version__,
+        "torch": torch.__version__,
+        "training": settings.plain(),
+        "network": plain_network,
+        "data": _provenance(groups, validation),
+        "about": dict(about or {}),
+        "start": _origin(start),
+        "fallback": _origin(fallback),
+        "finished": None,
+    }
+    ranks = Ranks.from_environment(device)
+    finished = folder.begin(content) if ranks.writes or folder.settings.exists() else False
+    own = network if isinstance(network, nn.Module) else None
+    if finished:
+        return load_run(folder.path, network=own, device=device)
+    ranks.wait()
+    pool = pool or Pool(remove_oversampling=settings.remove_oversampling)
+    if pool.remove_oversampling != settings.remove_oversampling:
+        raise UserError(
+            "pool and settings disagree on the readout's oversampling; make the pool with the settings'"
+        )
+    left_out = _prepare(pool, groups, validation, settings)
+    groups = tuple(_without(group, left_out) for group in groups)
+    maps = settings.objective.needs_phase or wants_maps(module)
+    examples = Examples.of(pool, groups, settings, with_maps=maps)
+    held_out = _validation(
+        pool, [record for record in validation if record.scan_id not in left_out], settings, maps
+    )
+    if fallback is not None and ranks.writes:
+        save_weights(folder.fallback, _fallback_of(load_run(fallback)))
+    loop = Loop(module, examples, held_out, settings, folder, device, ranks, display)
+    progress = loop.run()
+    if ranks.writes:
+        statistics_of(examples).save(folder.statistics)
+        best = progress.best
+        content["finished"] = {
+            "epochs": progress.epoch,
+            "steps": progress.step,
+            "samples": progress.samples,
+            "seconds": round(progress.seconds, 1),
+            "best_epoch": None if best is None else best + 1,
+            "score": None if best is None else progress.scores[best],
+            "skipped": progress.skipped,
+            "left_out": left_out,
+        }
+        folder.write_settings(content)
+    ranks.wait()
+    return load_run(folder.path, network=own, device=device)
+
+
+def statistics_of(examples: Examples) -> Statistics:
+    """Feature statistics of the training measurements, of slices spread evenly over them."""
+    count = min(len(examples.entries), MOST_STATISTICS)
+    chosen = [round(index * (len(examples.entries) - 1) / max(count - 1, 1)) for index in range(count)]
+    rows = [features(examples.build((index,), 0).measurement) for index in chosen]
+    return Statistics.of(torch.cat(rows))
+
+
+def _network(
+    network: str | nn.Module, changes: Mapping[str, Any] | None, seed: int, start: str | Path | None
+) -> tuple[nn.Module, dict[str, Any]]:
+    if isinstance(network, nn.Module):
+        module, name = network, None
+        if changes:
+            raise UserError(
+                f"network settings {dict(changes)} have no effect on a module that is built already"
+            )
+    else:
+        if network not in NETWORKS:
+            raise UserError(f"there is no network {network!r}; there are {', '.join(NETWORKS)}")
+        name = network
+        # Initial weights come from torch's global generator; it is seeded for them alone and put back.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of("weights", seed))
+            try:
+                module = NETWORKS[network](**dict(changes or {}))
+            except (TypeError, ValueError) as error:
+                raise UserError(
+                    f"network {network!r} cannot be built with {dict(changes or {})}: {error}"
+                ) from error
+    if start is not None:
+        load_weights(RunFolder(Path(start)).model, module)
+    plain = {
+        "name": name,
+        "class": type(module).__qualname__,
+        "settings": dict(getattr(module, "settings", changes or {})),
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+    }
+    return module, plain
+
+
+def _origin(run: str | Path | None) -> dict[str, Any] | None:
+    """Which weights another run lends, by digest."""
+    if run is None:
+        return None
+    trained = load_run(run)
+    lent = _fallback_of(trained)
+    source = trained.settings.get("fallback") if trained.fallback is not None else None
+    network = source["network"] if source else trained.settings["network"]
+    return {
+        "run": str(run),
+        "digest": digest(trained.network),
+        "fallback_digest": digest(lent),
+        "network": network,
+    }
+
+
+def _fallback_of(run: Trained) -> nn.Module:
+    return run.fallback if run.fallback is not None else run.network
+
+
+def _provenance(groups: Sequence[Group], validation: Sequence[ScanRecord]) -> dict[str, Any]:
+    """Every scan that training looks at, and the subjects that evaluation must not be scored on."""
+    records = [record for group in groups for record in group.records]
+    subjects = sorted({(record.dataset, record.subject) for record in (*records, *validation)})
+    return {
+        "groups": [
+            {
+                "name": group.name,
+                "weight": group.weight,
+                "scans": [_named(record) for record in group.records],
+            }
+            for group in groups
+        ],
+        "validation": [_named(record) for record in validation],
+        "training_subjects": [list(subject) for subject in subjects],
+        "licences": sorted({record.licence for record in records if record.licence is not None}),
+    }
+
+
+def _named(record: ScanRecord) -> dict[str, str]:
+    return {
+        "scan_id": record.scan_id,
+        "dataset": record.dataset,
+        "subject": record.subject,
+        "fingerprint": record.fingerprint,
+    }
+
+
+def _refuse_unusable(
+    records: Sequence[ScanRecord], validation: Sequence[ScanRecord], settings: TrainingSettings
+) -> None:
+    if not records:
+        raise UserError(
+            "there is no scan to train on; widen the filter, and look at the splits with `reshim list`"
+        )
+    if settings.early_stop is not None and not validation:
+        raise UserError(
+            "the rule for stopping early looks at validation scans, and there are none with split 'val'"
+        )
+    shared = {(r.dataset, r.subject) for r in records} & {(r.dataset, r.subject) for r in validation}
+    if shared:
+        raise UserError(
+            f"subject {min(shared)} is both trained on and chosen by; a subject belongs to one split"
+        )
+    sampled = {record.fully_sampled for record in validation}
+    if len(sampled) > 1:
+        raise UserError(
+            "some validation scans are fully sampled and some are not, and their scores cannot be averaged; "
+            "filter by `fully_sampled`"
+        )
+
+
+def _prepare(
+    pool: Pool, groups: Sequence[Group], validation: Sequence[ScanRecord], settings: TrainingSettings
+) -> dict[str, str]:
+    """Read every scan once; those that cannot be used, with the reason."""
+    left_out: dict[str, str] = {}
+    target = settings.target
+    for record in (*(record for group in groups for record in group.records), *validation):
+        try:
+            pool.prepare(record, target)
+        except BadScanError as error:
+            left_out[record.scan_id] = str(error)
+    return left_out
+
+
+def _without(group: Group, left_out: Mapping[str, str]) -> Group:
+    kept = tuple(record for record in group.records if record.scan_id not in left_out)
+    if not kept:
+        raise UserError(
+            f"no scan of {group.name!r} can be used; the first says: {next(iter(left_out.values()))}"
+        )
+    return Group(group.name, kept, group.weight)
+
+
+def _validation(
+    pool: Pool, records: Sequence[ScanRecord], settings: TrainingSettings, maps: bool
+) -> Examples | None:
+    if not records:
+        return None
+    group = Group("validation", tuple(records))
+    return Examples.of(pool, [group], settings, fixed=True, with_maps=maps, limit=settings.validation_slices)

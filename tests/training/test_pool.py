@@ -1,0 +1,100 @@
+import pytest
+import torch
+
+from reshim.acquire import Scheme, measure, reference
+from reshim.errors import BadScanError
+from reshim.physics.maps import default_estimator
+from reshim.physics.masks import evaluation_seed
+from reshim.training.examples import Examples
+from reshim.training.pool import Pool
+from reshim.training.sampling import Group
+
+
+def examples(toy, pool, *, fixed=False, **changes):
+    records = (toy.record("a", 3), toy.record("b", 2))
+    for record in records:
+        pool.prepare(record, "mvue")
+    return Examples.of(pool, [Group("all", records)], toy.settings(**changes), fixed=fixed)
+
+
+def test_training_masks_are_new_each_epoch_and_belong_to_the_slice(toy):
+    source = examples(toy, toy.pool(), schemes=(Scheme(acceleration=4, center_lines=4),))
+    masks = {epoch: source.build((0, 1), epoch).measurement.mask for epoch in range(6)}
+    assert len({mask[0].numpy().tobytes() for mask in masks.values()}) > 1
+    assert any(not torch.equal(mask[0], mask[1]) for mask in masks.values())
+    for epoch, mask in masks.items():
+        assert torch.equal(source.build((1,), epoch).measurement.mask[0], mask[1])
+
+
+def test_validation_masks_are_those_of_evaluation(toy):
+    source = examples(toy, toy.pool(), fixed=True)
+    expected = measure(toy.read(toy.record("b", 2)), toy.SCHEME, evaluation_seed("b.h5")).mask
+    for epoch in (0, 5):
+        mask = source.build((3, 4), epoch).measurement.mask
+        assert torch.equal(mask, expected.expand_as(mask))
+
+
+def test_maps_of_the_pool_are_those_of_the_measurement_itself(toy):
+    source = examples(toy, toy.pool())
+    for epoch in (0, 1):
+        measurement = source.build((0, 3), epoch).measurement
+        for index in range(2):
+            own = default_estimator(
+                measure(toy.read(toy.record("ab"[index], 3), (0,)), toy.SCHEME, epoch)
+            ).maps
+            torch.testing.assert_close(measurement.maps[index], own[0], rtol=1e-5, atol=1e-6)
+
+
+def test_references_are_those_of_the_scan_and_their_range_is_the_volumes(toy):
+    source = examples(toy, toy.pool())
+    example = source.build((4, 0), 0)
+    for index, (name, number, n_slices) in enumerate([("b", 1, 2), ("a", 0, 3)]):
+        whole = reference(toy.read(toy.record(name, n_slices)), "mvue")
+        torch.testing.assert_close(example.reference.image[index], whole[number], rtol=1e-5, atol=1e-6)
+        assert example.reference.data_range[index].item() == pytest.approx(whole.max().item(), rel=1e-5)
+
+
+def test_a_pool_without_room_gives_the_same_examples(toy):
+    roomy, cramped = toy.pool(), Pool(read=toy.read, max_bytes=0)
+    one, other = (examples(toy, pool).build((0, 1, 4), 2) for pool in (roomy, cramped))
+    torch.testing.assert_close(one.measurement.kspace, other.measurement.kspace)
+    torch.testing.assert_close(one.measurement.maps, other.measurement.maps)
+    torch.testing.assert_close(one.reference.image, other.reference.image)
+    assert cramped.n_bytes == 0
+    assert roomy.n_bytes > 0
+
+
+def test_a_prepared_scan_is_read_once(toy):
+    read = []
+
+    def counted(of, slices=None):
+        read.append(of.scan_id)
+        return toy.read(of, slices)
+
+    pool = Pool(read=counted)
+    for _ in range(2):
+        source = examples(toy, pool)
+        for epoch in range(2):
+            source.build((0, 3), epoch)
+    assert read == ["a", "b"]
+
+
+def test_a_limit_spreads_the_slices_evenly(toy):
+    pool = toy.pool()
+    record = toy.record("a", 9)
+    pool.prepare(record, "mvue")
+    source = Examples.of(pool, [Group("all", (record,))], toy.settings(), limit=3)
+    assert [number for _, number in source.entries] == [0, 4, 8]
+
+
+def test_a_clean_reference_that_is_not_there_is_named(toy):
+    pool = Pool(read=toy.read, read_reference=lambda *_: None)
+    with pytest.raises(BadScanError, match="clean"):
+        pool.prepare(toy.record("a"), "clean")
+
+
+def test_of_several_schemes_each_batch_draws_one(toy):
+    schemes = tuple(Scheme(acceleration=rate, center_lines=4 * rate) for rate in (2, 4))
+    source = examples(toy, toy.pool(), schemes=schemes)
+    lines = {source.build((0, 1), epoch).measurement.calibration.shape[1] for epoch in range(12)}
+    assert lines == {8, 16}

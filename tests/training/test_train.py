@@ -1,0 +1,349 @@
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from reshim.acquire import measure
+from reshim.digest import digest
+from reshim.errors import BadScanError, UserError
+from reshim.training.joint import Joint
+from reshim.training.objectives import Supervised
+from reshim.training.pool import Pool
+from reshim.training.run_folder import RunFolder, load_run
+from reshim.training.sampling import Group
+from reshim.training.settings import EarlyStop, TrainingSettings
+from reshim.training.ssdu import SSDU
+from reshim.training.statistics import Statistics
+from reshim.training.train import train
+
+SMALL = {"input": "complex", "channels": 4, "poolings": 2}
+
+
+def same_bits(first: Path, second: Path) -> bool:
+    one, other = load_file(first), load_file(second)
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def log_without_times(folder: Path) -> list[dict]:
+    return [
+        {key: value for key, value in line.items() if key != "seconds"}
+        for line in RunFolder(folder).read_log()
+    ]
+
+
+@pytest.fixture
+def trainer(toy, tmp_path):
+    def run(
+        out="run", *, training=None, validation=None, network="unet-tiny", pool=None, start=None, **changes
+    ):
+        return train(
+            network,
+            training or [toy.record("a", 5), toy.record("b", 4)],
+            [toy.record("c", 2)] if validation is None else validation,
+            toy.settings(**changes),
+            tmp_path / out,
+            network_settings=SMALL if isinstance(network, str) else None,
+            pool=pool or toy.pool(),
+            start=start,
+        )
+
+    return run
+
+
+def test_overfits_two_slices(toy, trainer):
+    run = trainer(
+        training=[toy.record("a", 2)],
+        epochs=60,
+        batch_size=2,
+        learning_rate=1e-2,
+        warm_up=0.1,
+        objective=Supervised("l1"),
+        fixed_mask=True,
+        keep_epochs=False,
+        log_every=10,
+    )
+    losses = [line["loss"] for line in RunFolder(run.path).read_log("step")]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_run_is_a_reconstructor_that_does_what_reconstructors_promise(toy, trainer):
+    run = trainer()
+    measurement = measure(toy.read(toy.record("d", 3)), toy.SCHEME, 3)
+    before = measurement.kspace.clone()
+    image = run(measurement)
+    assert image.shape == (3, toy.ROWS, toy.COLUMNS)
+    assert not image.requires_grad
+    assert torch.equal(run(measurement), image)
+    assert torch.equal(measurement.kspace, before)
+    one_by_one = torch.cat([run(measurement.item(index)) for index in range(3)])
+    torch.testing.assert_close(one_by_one, image, rtol=1e-4, atol=1e-5)
+    again = load_run(run.path)
+    assert torch.equal(again(measurement), image)
+    assert again.digest == run.digest
+    assert again.training_subjects == {("toy", f"subject of {name}") for name in "abc"}
+
+
+def test_the_same_run_gives_the_same_bits_and_another_seed_others(toy, trainer):
+    trainer("first")
+    trainer("second")
+    trainer("other", seed=1)
+    folders = [
+        load_run(trainer(name, seed=int(name == "other")).path).path for name in ("first", "second", "other")
+    ]
+    assert same_bits(folders[0] / "model.safetensors", folders[1] / "model.safetensors")
+    assert not same_bits(folders[0] / "model.safetensors", folders[2] / "model.safetensors")
+
+
+def test_a_finished_run_is_handed_back_without_reading_a_scan(toy, trainer):
+    first = trainer()
+
+    def refuse(*_):
+        raise AssertionError("nothing should be read")
+
+    again = trainer(pool=Pool(read=refuse))
+    assert again.digest == first.digest
+
+
+def test_other_settings_in_the_same_folder_are_refused(toy, trainer):
+    trainer()
+    with pytest.raises(UserError, match=r"training\.seed is 0 there and 5 here"):
+        trainer(seed=5)
+    with pytest.raises(UserError, match="other settings"):
+        trainer(training=[toy.record("a", 5)])
+
+
+def test_a_folder_with_other_files_is_refused(toy, trainer, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").touch()
+    with pytest.raises(UserError, match="not empty"):
+        trainer()
+
+
+def test_asked_to_end_it_saves_leaves_and_goes_on_with_the_same_bits(toy, trainer, tmp_path, monkeypatch):
+    trainer("whole", epochs=3)
+
+    builds = []
+    from reshim.training.examples import Examples
+
+    build = Examples.build
+
+    def counted(self, *arguments):
+        builds.append(1)
+        if len(builds) == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return build(self, *arguments)
+
+    monkeypatch.setattr(Examples, "build", counted)
+    with pytest.raises(SystemExit) as left:
+        trainer("cut", epochs=3)
+    assert left.value.code == 128 + signal.SIGTERM
+    assert json.loads((tmp_path / "cut" / "settings.json").read_text())["finished"] is None
+    monkeypatch.undo()
+    trainer("cut", epochs=3)
+    for name in ("model.safetensors", "statistics.safetensors", "epochs/0003.safetensors"):
+        assert same_bits(tmp_path / "whole" / name, tmp_path / "cut" / name)
+    assert log_without_times(tmp_path / "whole") == log_without_times(tmp_path / "cut")
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bits(toy, tmp_path):
+    toy.run(tmp_path / "whole", 12)
+    script = Path(__file__).with_name("toy.py")
+    process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "cut"), "12"])
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "cut" / "epochs" / "0003.safetensors").exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert json.loads((tmp_path / "cut" / "settings.json").read_text())["finished"] is None
+    toy.run(tmp_path / "cut", 12)
+    for name in ("model.safetensors", "epochs/0012.safetensors"):
+        assert same_bits(tmp_path / "whole" / name, tmp_path / "cut" / name)
+    assert log_without_times(tmp_path / "whole") == log_without_times(tmp_path / "cut")
+
+
+def test_equal_samples_are_equal_whatever_the_number_of_scans(toy, trainer):
+    runs = [
+        trainer(f"of {n}", training=[toy.record("a", n)], epochs=None, samples=13, batch_size=2)
+        for n in (3, 5, 40)
+    ]
+    assert [run.settings["finished"]["samples"] for run in runs] == [13, 13, 13]
+
+
+def test_parts_of_a_batch_add_up_to_its_step(toy, trainer, tmp_path):
+    trainer("whole", batch_size=4, objective=Supervised())
+    trainer("parts", batch_size=4, accumulation=2, objective=Supervised())
+    whole, parts = (RunFolder(tmp_path / name).read_log("step") for name in ("whole", "parts"))
+    assert [line["loss"] for line in parts] == pytest.approx([line["loss"] for line in whole], rel=1e-4)
+
+
+def test_validation_picks_the_checkpoint(toy, trainer, tmp_path):
+    run = trainer(epochs=4, learning_rate=0.05)
+    scores = [line["validation"]["score"] for line in RunFolder(run.path).read_log("epoch")]
+    best = scores.index(max(scores)) + 1
+    assert run.settings["finished"]["best_epoch"] == best
+    assert same_bits(run.path / "model.safetensors", run.path / f"epochs/{best:04d}.safetensors")
+    assert load_run(run.path, epoch=best).digest == run.digest
+
+
+def test_the_rule_for_stopping_early():
+    rule = EarlyStop(share=0.05, window=2)
+    rising = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    assert rule.epoch(rising) is None
+    saturating = [0.0, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985]
+    assert rule.epoch(saturating) == 5  # (0.97 - 0.90) / 2 is below 5 % of 0.97
+    assert rule.epoch(saturating[:5]) is None
+    assert not rule([0.0])
+    assert rule.epoch([0.5, 0.4, 0.4, 0.4]) is None  # no gain yet: nothing to have a share of
+
+
+def test_stopping_early_ends_the_run_and_says_so(toy, trainer):
+    run = trainer(epochs=40, early_stop=EarlyStop(share=0.3, window=2))
+    assert run.settings["finished"]["epochs"] < 40
+    assert RunFolder(run.path).read_log("epoch")[-1]["stopped_early"]
+
+
+def test_site_adaptation_learns_from_undersampled_scans_alone(toy, trainer):
+    source = trainer("source", objective=Joint())
+    site = [toy.record("site", 4, fully_sampled=False)]
+    held_out = [toy.record("site too", 2, fully_sampled=False)]
+    run = trainer(
+        "adapted", training=site, validation=held_out, start=source.path, objective=SSDU(), learning_rate=1e-4
+    )
+    entries = RunFolder(run.path).read_log("epoch")
+    assert entries[0]["validation"]["measure"] == "-loss"
+    assert run.fallback is not None
+    assert run.digest != source.digest
+    assert digest(run.fallback) == source.digest
+    with pytest.raises(UserError, match="fully sampled"):
+        trainer("impossible", training=site, validation=held_out, objective=Supervised())
+
+
+def test_references_of_undersampled_training_are_never_asked_for(toy, trainer, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("nobody may ask for a reference")
+
+    monkeypatch.setattr("reshim.training.pool.reference", refuse)
+    trainer(
+        training=[toy.record("site", 4, fully_sampled=False)],
+        validation=[toy.record("site too", 2, fully_sampled=False)],
+        objective=Joint(),
+    )
+
+
+def test_unacquired_samples_and_references_do_not_reach_a_self_supervised_run(toy, trainer, tmp_path):
+    """NaN in every sample that no mask acquires and in every reference: the same bits."""
+
+    def poisoned(of, slices=None):
+        acquisition = toy.read(of, slices)
+        if acquisition.mask is None:
+            return acquisition
+        return dataclasses.replace(
+            acquisition, kspace=torch.where(acquisition.mask, acquisition.kspace, complex(math.nan, math.nan))
+        )
+
+    scans = {
+        "training": [toy.record("s", 4, fully_sampled=False)],
+        "validation": [toy.record("t", 2, fully_sampled=False)],
+    }
+    trainer("clean", objective=SSDU(), **scans)
+    trainer("poisoned", objective=SSDU(), pool=Pool(read=poisoned), **scans)
+    assert same_bits(tmp_path / "clean" / "model.safetensors", tmp_path / "poisoned" / "model.safetensors")
+    assert same_bits(
+        tmp_path / "clean" / "statistics.safetensors", tmp_path / "poisoned" / "statistics.safetensors"
+    )
+
+
+def test_a_bad_scan_is_left_out_and_named(toy, trainer):
+    def read(of, slices=None):
+        if of.scan_id == "b":
+            raise BadScanError("b is cut short")
+        return toy.read(of, slices)
+
+    run = trainer(pool=Pool(read=read))
+    assert run.settings["finished"]["left_out"] == {"b": "b is cut short"}
+    with pytest.raises(UserError, match="cut short"):
+        trainer("nothing left", training=[toy.record("b")], pool=Pool(read=read))
+
+
+def test_a_subject_in_two_splits_is_refused(toy, trainer):
+    with pytest.raises(UserError, match="one split"):
+        trainer(validation=[toy.record("a")])
+
+
+def test_budgets_and_settings_that_do_not_go_together_are_refused():
+    for changes, words in [
+        ({"epochs": 3, "samples": 4}, "exactly one"),
+        ({"epochs": None}, "exactly one"),
+        ({"batch_size": 3, "accumulation": 2}, "equal parts"),
+        ({"schemes": ()}, "scheme"),
+        ({"epochs": 0}, "at least 1"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            TrainingSettings(**changes)
+
+
+def test_weighted_groups_are_seen_as_often_as_their_weights_say(toy, trainer):
+    groups = [Group("p", (toy.record("p", 6),), 10.0), Group("q", (toy.record("q", 5),), 1.0)]
+    run = trainer(training=groups, epochs=1)
+    assert [group["weight"] for group in run.settings["data"]["groups"]] == [10.0, 1.0]
+    assert run.settings["finished"]["samples"] == 11
+
+
+def test_steps_without_a_finite_gradient_change_nothing_and_too_many_end_the_run(toy, trainer, tmp_path):
+    class Broken(torch.nn.Module):
+        has_phase = True
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, measurement):
+            image = (measurement.maps[:, 0].conj() * measurement.kspace).sum(1)
+            return image * self.weight * (torch.nan if self.training else 1.0)
+
+    network = Broken()
+    with pytest.raises(UserError, match="learning rate"):
+        trainer(network=network, epochs=3, bad_steps=4)
+    assert network.weight.item() == 1.0
+    run = trainer("few", network=Broken(), epochs=1, bad_steps=100)
+    assert run.settings["finished"]["skipped"] == run.settings["finished"]["steps"]
+
+
+def test_running_out_of_memory_names_the_remedy(toy, trainer):
+    class Greedy(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, measurement):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+
+    with pytest.raises(UserError, match="--accumulation 2"):
+        trainer(network=Greedy())
+
+
+def test_statistics_know_their_own_scans_from_others(toy, trainer):
+    from reshim.training.statistics import features
+
+    run = trainer()
+    statistics = Statistics.load(run.path / "statistics.safetensors")
+    like = features(measure(toy.read(toy.record("new", 4)), toy.SCHEME, 0))
+    noise = toy.read(toy.record("new", 4))
+    noise = dataclasses.replace(
+        noise, kspace=noise.kspace + 3 * torch.randn(noise.kspace.shape, dtype=torch.complex64)
+    )
+    unlike = features(measure(noise, toy.SCHEME, 0))
+    assert statistics.distance(unlike).min() > 2 * statistics.distance(like).max()
+    scaled = dataclasses.replace(noise, kspace=1e-6 * noise.kspace)
+    torch.testing.assert_close(features(measure(scaled, toy.SCHEME, 0)), unlike, rtol=1e-4, atol=1e-4)
