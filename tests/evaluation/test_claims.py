@@ -84,7 +84,7 @@ def test_no_gain_does_not_hold_more_often_than_the_interval_says():
     held = 0
     for seed in range(200):
         rows = made_rows({"ours": 0.8, "theirs": 0.8}, n_subjects=8, seed=seed, n_slices=1)
-        held += judge(rows, [claim], resamples=1000)[0]["holds"]
+        held += judge(rows, [claim], resamples=500)[0]["holds"]
     # One-sided 2.5 % of 200 is 5; twelve or more would happen once in 250 such tests.
     assert held <= 12
 

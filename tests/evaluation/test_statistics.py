@@ -68,10 +68,17 @@ def test_training_seeds_are_rows_and_a_subject_without_all_of_them_is_left_out_a
     assert "1 subjects lack" in found.note
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, None])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_failed_slice_is_not_skipped(value):
     with pytest.raises(UndefinedError, match="1 of 2 rows have no finite value"):
         subject_means(table([(None, "a", "a", 0, 1.0), (None, "a", "a", 1, value)]))
+
+
+def test_a_slice_whose_region_is_empty_has_no_score_and_is_passed_over():
+    rows = [(None, "a", "a", 0, 1.0), (None, "a", "a", 1, None)]
+    assert subject_means(table(rows)).values.item() == 1.0
+    with pytest.raises(UndefinedError, match="empty in every slice"):
+        subject_means(table(rows[1:]))
 
 
 def test_two_metrics_are_never_averaged():
@@ -89,8 +96,9 @@ def test_two_metrics_are_never_averaged():
         (0.975, 5, 2.57058),
         (0.975, 10, 2.22814),
         (0.975, 1000, 1.96234),
-    ]
-    + [(0.95, 3, 2.35336), (0.995, 4, 4.60409)],
+        (0.95, 3, 2.35336),
+        (0.995, 4, 4.60409),
+    ],
 )
 def test_students_quantile_agrees_with_the_printed_table(probability, degrees, expected):
     assert student_quantile(probability, degrees) == pytest.approx(expected, abs=2e-5)
@@ -99,18 +107,18 @@ def test_students_quantile_agrees_with_the_printed_table(probability, degrees, e
 @pytest.mark.parametrize("n", [3, 6, 20])
 def test_the_interval_of_a_mean_covers_the_truth_as_often_as_it_says(n):
     generator = np.random.default_rng(n)
-    trials = 600
+    trials = 300
     hits = 0
     for _ in range(trials):
-        interval = mean(scores(generator.normal(1.0, 0.3, n)), resamples=1000)
+        interval = mean(scores(generator.normal(1.0, 0.3, n)), resamples=500)
         hits += interval.low <= 1.0 <= interval.high
-    # Three standard errors about 0.95 are 0.923 to 0.977; three subjects give 27 different resamples only.
-    assert 0.92 < hits / trials < 0.985
+    # Three standard errors about 0.95 are 0.912 to 0.988; three subjects give 27 different resamples only.
+    assert 0.91 < hits / trials < 0.99
 
 
 def test_training_seeds_widen_the_interval_to_where_it_covers():
     generator = np.random.default_rng(0)
-    trials, hits, without = 400, 0, 0
+    trials, hits, without = 250, 0, 0
     for _ in range(trials):
         values = (
             generator.normal(0, 0.5, 12)
@@ -138,11 +146,11 @@ def test_pairing_removes_what_subjects_share():
 def test_an_unpaired_difference_covers_where_the_groups_differ_in_size_and_spread():
     generator = np.random.default_rng(2)
     hits = 0
-    for _ in range(400):
+    for _ in range(250):
         first, second = generator.normal(0, 1, 5), generator.normal(0, 0.2, 15)
-        interval = difference(scores(first), scores(second, prefix="other"), resamples=1000)
+        interval = difference(scores(first), scores(second, prefix="other"), resamples=500)
         hits += interval.low <= 0 <= interval.high
-    assert 0.91 < hits / 400 < 0.99
+    assert 0.91 < hits / 250 < 0.99
 
 
 def test_the_same_rows_and_seed_give_the_same_bits():
@@ -174,14 +182,14 @@ def test_scores_over_different_slices_are_compared_with_a_note():
 def test_the_share_of_a_gap_is_the_ratio_of_means_and_covers():
     generator = np.random.default_rng(4)
     hits = 0
-    for _ in range(300):
+    for _ in range(250):
         source = generator.normal(0.7, 0.05, 15)
         gap = generator.normal(0.05, 0.01, 15)
         closed = 0.6 * gap + generator.normal(0, 0.01, 15)
-        share = share_of_gap(scores(source), scores(source + closed), scores(source + gap), resamples=1000)
+        share = share_of_gap(scores(source), scores(source + closed), scores(source + gap), resamples=500)
         hits += share.low <= 0.6 <= share.high
         assert share.value == pytest.approx(closed.mean() / gap.mean())
-    assert 0.91 < hits / 300 < 0.99
+    assert 0.91 < hits / 250 < 0.99
 
 
 def test_the_share_of_a_gap_that_may_be_nothing_is_undefined_and_says_so():

@@ -4,7 +4,7 @@ Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), cha
 T. Hesterberg, Am. Stat. 69:371 (2015), on how narrow percentile intervals are for few subjects;
 F. Satterthwaite, Biometrics Bull. 2:110 (1946).
 Ours differs: each resample is stretched about the estimate by t(df) / z * sqrt(n / (n - 1)), with one
-Satterthwaite df over subjects and seeds; Hesterberg's moved levels lie outside all resamples below 8 subjects.
+Satterthwaite df over subjects and seeds; Hesterberg's moved levels lie outside all resamples below eight.
 """
 
 import math
@@ -81,14 +81,16 @@ def subject_means(table: pa.Table) -> Scores:
 
     Several rows of one slice (mask seeds) are averaged first. A subject is known by data set and name, or by
     its scan where the name is unknown. Subjects that lack one of the training seeds are left out, and noted.
+    A null value is a slice in which the region is empty: it has no score for any method and is passed over.
 
     Raises
     ------
     UndefinedError
-        If there are no rows, if they mix metrics, targets, regions or methods, or if a value is not finite:
-        a mean that skips the scans on which a method failed would flatter it.
+        If there are no rows, if they mix metrics, targets, regions or methods, or if a value is NaN or
+        infinite: a mean that skips the scans on which a method failed would flatter it.
     """
     _check_one_score(table)
+    table = table.filter(pc.is_valid(table["value"]))
     known = pc.coalesce(table["subject"].cast(pa.string()), table["scan_id"].cast(pa.string()))
     means = table.set_column(table.column_names.index("subject"), "subject", known)
     levels = ["train_seed", "dataset", "subject", "scan_id", "slice"]
@@ -114,7 +116,9 @@ def _check_one_score(table: pa.Table) -> None:
         found = pc.unique(table[column]).to_pylist()
         if len(found) > 1:
             raise UndefinedError(f"the rows mix {column} {sorted(map(str, found))}; name one of them")
-    bad = table.num_rows - (pc.sum(pc.is_finite(table["value"])).as_py() or 0)
+    bad = pc.sum(pc.invert(pc.is_finite(table["value"]))).as_py()
+    if bad is None:
+        raise UndefinedError(f"none of {table.num_rows} rows has a value: the region is empty in every slice")
     if bad:
         raise UndefinedError(f"{bad} of {table.num_rows} rows have no finite value")
 
