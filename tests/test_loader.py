@@ -253,7 +253,9 @@ print(seen, resident() - after_warmup)
 def test_memory_stays_flat_over_twenty_thousand_slices(records, tmp_path):
     Catalog.of(records).write(tmp_path / "c.parquet")
     command = [sys.executable, "-c", FLAT_MEMORY, str(tmp_path / "c.parquet")]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    ran = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     seen, growth = map(int, ran.stdout.split())
     assert seen >= 20_000
     assert growth < 16 << 20
