@@ -27,7 +27,7 @@ def membership(depth: Tensor, width_mm: float) -> Tensor:
 
     That is a box average over a pixel that the surface crosses squarely.
     """
-    return (depth / width_mm + 0.5).clamp(0, 1)
+    return (depth * (1 / width_mm)).add_(0.5).clamp_(0, 1)
 
 
 def shell(depth: Tensor, outer_mm: float | Tensor, inner_mm: float | Tensor, width_mm: float) -> Tensor:
