@@ -4,7 +4,6 @@ Arrays are ``(..., coil, row, column)`` for k-space and ``(..., row, column)`` f
 The batch in front is nameless: mostly the slices of one volume.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -14,7 +13,7 @@ from torch import Tensor
 Image: TypeAlias = Complex[Tensor, "*batch row column"]
 RealImage: TypeAlias = Float[Tensor, "*batch row column"]
 KSpace: TypeAlias = Complex[Tensor, "*batch coil row column"]
-Maps: TypeAlias = Complex[Tensor, "*batch set coil row column"]
+Maps: TypeAlias = Complex[Tensor, "*#batch set coil row column"]
 Mask: TypeAlias = Bool[Tensor, "*#batch 1 #row #column"]
 
 ReadoutAxis: TypeAlias = Literal["row", "column"]
@@ -118,6 +117,7 @@ class Measurement:
         )
 
 
+@runtime_checkable
 class MapEstimator(Protocol):
     """Fills `Measurement.maps` from the acquired samples, adding a warning where the maps are weak."""
 
@@ -133,6 +133,15 @@ class Reconstructor(Protocol):
     def __call__(self, measurement: Measurement) -> Image:
         """Return the complex image on the full matrix, in the units of the measurement."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a method that may adapt hands back: the image, and for each slice what was done and why."""
+
+    image: Image
+    adapted: tuple[bool, ...]
+    reason: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +207,3 @@ class ScanRecord:
     sha256: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     """What the reader of the collection needs besides, e.g. the echo's index."""
-
-
-Estimator: TypeAlias = Callable[[Measurement], Measurement]

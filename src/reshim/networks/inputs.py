@@ -10,7 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reshim.physics.fourier import to_image
+from reshim.physics.gram import prepared_gram
 from reshim.physics.sense import SenseOperator, first_set
+from reshim.solvers import conjugate_gradient
 from reshim.types import Image, Measurement, RealImage
 
 Channels = Float[Tensor, "batch channel row column"]
@@ -43,6 +45,17 @@ def root_sum_of_squares(measurement: Measurement) -> RealImage:
 def sense_combined(measurement: Measurement) -> Image:
     """A^H y with the first set of maps: complex, on the full matrix, in file units."""
     return first_set(SenseOperator.of(measurement).adjoint(measurement.kspace))
+
+
+@torch.no_grad()
+def sense_solved(measurement: Measurement, ridge: float, iterations: int) -> Image:
+    """The CG-SENSE image of the first set of maps: complex, on the full matrix, in file units, no gradient."""
+    operator = SenseOperator.of(measurement)
+    gram = prepared_gram(operator)
+    rhs = operator.adjoint(measurement.kspace)
+    return first_set(
+        conjugate_gradient(lambda image: gram(image) + ridge * image, rhs, iterations, item_dims=3)
+    )
 
 
 def with_default_maps(measurement: Measurement) -> Measurement:

@@ -7,6 +7,8 @@ around it, a complex input form (SENSE-combined, two channels, one real scale an
 is kept) stands beside the published magnitude form, and the network may add its input to its output.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,6 +23,7 @@ from reshim.networks.inputs import (
     root_sum_of_squares,
     safe,
     sense_combined,
+    sense_solved,
     to_channels,
     to_complex,
     with_default_maps,
@@ -29,6 +32,7 @@ from reshim.physics.fourier import center_crop, center_pad
 from reshim.types import Image, Measurement
 
 INPUT_FORMS = ("magnitude", "complex")
+STARTS = ("adjoint", "sense")
 
 
 class UNetCore(nn.Module):
@@ -104,6 +108,13 @@ class UNet(nn.Module):
         As in `UNetCore`.
     residual
         Add the input to the output, so that the network learns what is missing.
+    clip
+        Limit of the normalised magnitude, in deviations; fastMRI's public weights were trained with 6.
+    start
+        Of a complex input: ``"adjoint"``, the zero-filled image A^H y, or ``"sense"``, the CG-SENSE image, so
+        that the network repairs what parallel imaging leaves: noise and residual aliasing.
+    ridge, iterations
+        Of that CG-SENSE; dimensionless.
     """
 
     def __init__(
@@ -113,19 +124,33 @@ class UNet(nn.Module):
         poolings: int = 4,
         dropout: float = 0.0,
         residual: bool = False,
+        clip: float | None = None,
+        start: str = "adjoint",
+        ridge: float = 0.02,
+        iterations: int = 8,
     ) -> None:
         super().__init__()
         if input not in INPUT_FORMS:
             raise ValueError(f"input is {input!r}; a U-net takes 'magnitude' or 'complex'")
+        if clip is not None and input == "complex":
+            raise ValueError(f"clip is {clip}, which has no effect on a complex input; leave it out")
+        if start not in STARTS or (start == "sense" and input == "magnitude"):
+            raise ValueError(f"start is {start!r} with {input} input; it is 'adjoint', or 'sense' with complex input")
         self.settings = {
             "input": input,
             "channels": channels,
             "poolings": poolings,
             "dropout": dropout,
             "residual": residual,
+            "clip": clip,
+            "start": start,
+            "ridge": ridge,
+            "iterations": iterations,
         }
-        self.input, self.residual = input, residual
-        self.has_phase = input == "complex"
+        self.start, self.ridge, self.iterations = start, ridge, iterations
+        self.residual = residual
+        self.limit = math.inf if clip is None else clip
+        self.has_phase = self.needs_maps = input == "complex"
         n_channels = 2 if self.has_phase else 1
         self.core = UNetCore(n_channels, n_channels, channels, poolings, dropout)
 
@@ -139,12 +164,18 @@ class UNet(nn.Module):
         matrix = (zero_filled.shape[-2], zero_filled.shape[-1])
         image = center_crop(zero_filled, _within(measurement.crop, matrix))
         mean, deviation = mean_and_deviation(image)
-        image = self._restore(((image - mean) / safe(deviation)).unsqueeze(1))[:, 0] * deviation + mean
+        normalised = ((image - mean) / safe(deviation)).clamp(-self.limit, self.limit)
+        image = self._restore(normalised.unsqueeze(1))[:, 0] * deviation + mean
         image = image if self.training else image.clamp_min(0)
         return real_to_complex(center_pad(image, matrix))
 
     def _complex(self, measurement: Measurement) -> Image:
-        image = sense_combined(with_default_maps(measurement))
+        measurement = with_default_maps(measurement)
+        image = (
+            sense_combined(measurement)
+            if self.start == "adjoint"
+            else sense_solved(measurement, self.ridge, self.iterations)
+        )
         scale = root_mean_square(image)
         return to_complex(self._restore(to_channels(image / safe(scale)))) * scale
 

@@ -1,0 +1,251 @@
+"""Test-time training: fit a network's weights to the measurement at hand, and hand out no harm.
+
+Source: M. Z. Darestani, J. Liu, R. Heckel, "Test-time training can close the natural distribution shift
+performance gap in deep learning based compressed sensing", ICML 2022 (arXiv:2204.07204).
+Ours differs:
+
+- each step hides a share of the acquired columns from the input and fits all of them, so that copying the
+  input cannot be learned; the paper fits what the network already sees;
+- held-out columns lie outside the calibration block and are removed from the input; one fold stops, another
+  judges; the weights of the best step are restored; the paper returns the last step and its input leaks;
+- one set of weights can be shared by all slices of a volume (``scope = "volume"``);
+- the supervised fall-back is handed out unless the judging fold shows a gain.
+
+The algorithm of the released code, switch by switch, is `reshim.adaptation.reference`.
+"""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from reshim.adaptation.folds import Folds, hide, outside_calibration, seen_through, split_folds
+from reshim.physics.maps import default_estimator
+from reshim.physics.sense import SenseOperator
+from reshim.seeds import generator_of
+from reshim.types import Image, MapEstimator, Mask, Measurement, Outcome
+
+
+@runtime_checkable
+class Snapshot(Protocol):
+    """Looks at the image of a step; whatever it returns is ignored, so nothing it knows can steer."""
+
+    def __call__(self, step: int, seconds: float, image: Image) -> None:
+        """Look at the image."""
+        ...
+
+
+@dataclass(frozen=True)
+class AdaptedAtTestTime:
+    """A reconstructor around a reconstructor: every scan (or slice) gets its own copy of ``base``."""
+
+    base: nn.Module
+    """The network that is adapted, trained jointly (supervised and self-supervised)."""
+
+    fallback: nn.Module
+    """What is handed out when adaptation shows no gain: the supervised model of the same data."""
+
+    scope: Literal["slice", "volume"] = "volume"
+    """Whether slices share the adapted weights."""
+
+    steps: int = 150
+    """At most so many updates."""
+
+    learning_rate: float = 5e-4
+    """Of Adam, reached after `warm_up` steps."""
+
+    warm_up: int = 10
+    """Steps over which the learning rate rises."""
+
+    hidden_share: float = 0.3
+    """Share of the fitted columns off the centre that one step hides from the input."""
+
+    batch_slices: int = 4
+    """Slices a step."""
+
+    stop_share: float = 0.1
+    """Share of the acquired columns off the centre that stops."""
+
+    judge_share: float = 0.1
+    """Share of the acquired columns off the centre that judges."""
+
+    check_every: int = 10
+    """Steps between two looks at the stopping fold."""
+
+    patience: int = 5
+    """Looks without a lower stopping error before the fit ends."""
+
+    margin: float = 1.0
+    """Standard errors by which the judging fold must show a gain."""
+
+    budget_seconds: float | None = None
+    """Wall time for a whole call; None sets no bound."""
+
+    clip: float = 1.0
+    """Bound on the gradient's norm."""
+
+    seed: int = 0
+    """Of the folds and of what is hidden; joined with the scan's name and slice."""
+
+    estimate: MapEstimator = default_estimator
+    """Fills in coil maps where the measurement has none."""
+
+    on_snapshot: Snapshot | None = field(default=None, metadata={"digest": False})
+    """Is shown the image at every look; for curves, never for decisions."""
+
+    has_phase = True
+
+    def __post_init__(self) -> None:
+        for name in ("base", "fallback"):
+            network = getattr(self, name)
+            if not getattr(network, "has_phase", True):
+                raise ValueError(
+                    f"the {name} network returns magnitudes without phase, so its k-space cannot be compared "
+                    "with the measurement; adapt a network with complex input"
+                )
+
+    def __call__(self, measurement: Measurement) -> Image:
+        """Return the adapted image, or the fall-back's."""
+        return self.explain(measurement).image
+
+    def explain(self, measurement: Measurement) -> Outcome:
+        """Reconstruct, and say slice by slice whether the adapted image was handed out and why."""
+        measurement = measurement.with_maps(self.estimate)
+        deadline = None if self.budget_seconds is None else time.perf_counter() + self.budget_seconds
+        if self.scope == "volume":
+            return self._explain(measurement, deadline)
+        outcomes = [self._explain(measurement.item(i), deadline) for i in range(measurement.kspace.shape[0])]
+        return Outcome(
+            torch.cat([outcome.image for outcome in outcomes]),
+            sum((outcome.adapted for outcome in outcomes), ()),
+            sum((outcome.reason for outcome in outcomes), ()),
+        )
+
+    def _explain(self, measurement: Measurement, deadline: float | None) -> Outcome:
+        n_items = measurement.kspace.shape[0]
+        folds = split_folds(measurement, self.stop_share, self.judge_share, self.seed)
+        network, steps = self._fit(measurement, folds, deadline)
+        gain, error = self._judge(network, measurement, folds)
+        accepted = steps > 0 and gain > self.margin * error
+        reason = (
+            f"judging fold: gain {gain:.2e} with standard error {error:.1e} after {steps} steps; "
+            f"{'adapted' if accepted else 'fall-back'}"
+        )
+        image = _in_batches(network if accepted else self.fallback, measurement, self.batch_slices)
+        return Outcome(image, (accepted,) * n_items, (reason,) * n_items)
+
+    @torch.enable_grad()
+    def _fit(self, measurement: Measurement, folds: Folds, deadline: float | None) -> tuple[nn.Module, int]:
+        """Adapt a copy; return it with the weights of the look at which the stopping fold was lowest."""
+        network = copy.deepcopy(self.base).train()
+        for parameter in network.parameters():
+            parameter.requires_grad_(True)
+        optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
+        slices = measurement.slices or tuple(range(measurement.kspace.shape[0]))
+        generator = generator_of("adapt", measurement.name, slices, self.seed)
+        candidates = outside_calibration(measurement) & folds.fit
+        started = time.perf_counter()
+        best, best_step, best_weights, waited = float("inf"), 0, _weights(network), 0
+        for step in range(self.steps + 1):
+            out_of_time = deadline is not None and time.perf_counter() > deadline
+            if step % self.check_every == 0 or step == self.steps or out_of_time:
+                error = self._look(network, measurement, folds, step, started)
+                if error < best:
+                    best, best_step, best_weights, waited = error, step, _weights(network), 0
+                else:
+                    waited += 1
+            if waited >= self.patience or step == self.steps or out_of_time:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate * min(1.0, (step + 1) / max(self.warm_up, 1))
+            chosen = _draw(measurement.kspace.shape[0], self.batch_slices, generator)
+            part = _pick(measurement, chosen)
+            seen = hide(folds.fit[chosen], candidates[chosen], self.hidden_share, generator)
+            loss = fold_error(network(seen_through(part, seen)), part, folds.fit[chosen]).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), self.clip)
+            optimizer.step()
+        network.load_state_dict(best_weights)
+        return network.eval(), best_step
+
+    @torch.no_grad()
+    def _look(
+        self, network: nn.Module, measurement: Measurement, folds: Folds, step: int, started: float
+    ) -> float:
+        network.eval()
+        seen = seen_through(measurement, folds.fit)
+        image = _in_batches(network, seen, self.batch_slices)
+        if self.on_snapshot is not None:
+            full = _in_batches(network, measurement, self.batch_slices)
+            self.on_snapshot(step, time.perf_counter() - started, full)
+        network.train()
+        return fold_error(image, measurement, folds.stop).mean().item()
+
+    @torch.no_grad()
+    def _judge(self, network: nn.Module, measurement: Measurement, folds: Folds) -> tuple[float, float]:
+        """Mean gain over the fall-back on the judging fold, and its standard error.
+
+        Both see the samples of the fitting and the stopping fold. The unit is one held-out column (or sample)
+        of one slice, so that a single slice has an error too.
+        """
+        seen = seen_through(measurement, folds.fit | folds.stop)
+        adapted = unit_errors(_in_batches(network, seen, self.batch_slices), measurement, folds.judge)
+        before = unit_errors(_in_batches(self.fallback, seen, self.batch_slices), measurement, folds.judge)
+        gain = before - adapted
+        if gain.numel() < 2:
+            return gain.mean().item(), 0.0
+        return gain.mean().item(), (gain.std() / gain.numel() ** 0.5).item()
+
+
+def fold_error(image: Image, measurement: Measurement, fold: Mask) -> Tensor:
+    """||M (A x - y)||_1 / ||M y||_1 for each slice, M a fold; complex magnitudes."""
+    operator = SenseOperator(measurement.maps, fold)  # type: ignore[arg-type]
+    wanted = torch.where(fold, measurement.kspace, 0)
+    misfit = (operator.forward(image.unsqueeze(-3)) - wanted).abs().sum((-3, -2, -1))
+    return misfit / wanted.abs().sum((-3, -2, -1)).clamp_min(torch.finfo(misfit.dtype).tiny)
+
+
+def unit_errors(image: Image, measurement: Measurement, fold: Mask) -> Tensor:
+    """The relative l1 misfit of each held-out column (or, of a 2-D mask, sample) of each slice, flattened."""
+    operator = SenseOperator(measurement.maps, fold)  # type: ignore[arg-type]
+    wanted = torch.where(fold, measurement.kspace, 0)
+    axes = (-3, -2) if fold.shape[-2] == 1 else (-3,)
+    misfit = (operator.forward(image.unsqueeze(-3)) - wanted).abs().sum(axes)
+    energy = wanted.abs().sum(axes)
+    held = (fold.squeeze(-2) if fold.shape[-2] == 1 else fold).squeeze(1)
+    return misfit[held] / energy[held].clamp_min(torch.finfo(misfit.dtype).tiny)
+
+
+def _draw(n_items: int, batch: int, generator: torch.Generator) -> Tensor:
+    return torch.randperm(n_items, generator=generator)[:batch]
+
+
+def _pick(measurement: Measurement, chosen: Tensor) -> Measurement:
+    def cut(tensor: Tensor | None) -> Tensor | None:
+        return tensor[chosen] if tensor is not None and tensor.shape[0] > 1 else tensor
+
+    return replace(
+        measurement,
+        kspace=measurement.kspace[chosen],
+        mask=cut(measurement.mask),
+        acquirable=cut(measurement.acquirable),
+        maps=cut(measurement.maps),
+        noise_std=cut(measurement.noise_std),
+        slices=None if measurement.slices is None else tuple(measurement.slices[int(i)] for i in chosen),
+    )
+
+
+def _in_batches(network: Callable[[Measurement], Image], measurement: Measurement, size: int) -> Image:
+    """The network on a few slices at a time, so that memory does not grow with the volume."""
+    with torch.no_grad():
+        indices = torch.arange(measurement.kspace.shape[0]).split(size)
+        return torch.cat([network(_pick(measurement, chosen)).detach() for chosen in indices])
+
+
+def _weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

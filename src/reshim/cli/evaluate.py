@@ -1,0 +1,96 @@
+"""``reshim evaluate``: scores of methods on scans, as rows."""
+
+import argparse
+from pathlib import Path
+
+from reshim.errors import UserError
+
+NAME = "evaluate"
+HELP = "Score methods on fully sampled scans that are undersampled here; one row a slice, method and metric."
+
+EXAMPLE = """\
+example:
+  reshim evaluate knee.parquet --where "contrast = 'PD'" --with zero-filled sense runs/knee \\
+      --acceleration 4 --out rows.parquet
+
+Scans of the filter's test split are scored. Subjects that a RUN was trained on are refused (exit 2).
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("catalog", type=Path, metavar="CATALOG", help="catalog made by reshim index")
+    parser.add_argument("--where", required=True, metavar="SQL", help="filter over the catalog's columns")
+    parser.add_argument("--with", dest="methods", nargs="+", required=True, metavar="METHOD")
+    parser.add_argument("--out", type=Path, required=True, metavar="ROWS.parquet")
+    parser.add_argument("--split", default="test", help="split that is scored (default test); 'all' takes every scan")
+    parser.add_argument("--adapt", default="none", choices=("none", "slice", "volume", "auto", "reference"))
+    parser.add_argument("--targets", nargs="+", default=["mvue", "rss"], choices=("mvue", "rss", "clean"))
+    parser.add_argument("--metrics", nargs="+", default=["ssim", "psnr", "nmse"], metavar="METRIC")
+    parser.add_argument("--allow-seen", action="store_true", help="score training subjects too, and mark the rows")
+    add_scheme(parser)
+
+
+def add_scheme(parser: argparse.ArgumentParser) -> None:
+    """The options that say how a scan is undersampled, equal in every command."""
+    scheme = parser.add_argument_group("undersampling")
+    scheme.add_argument("--mask", default="equispaced", metavar="NAME")
+    scheme.add_argument("--acceleration", type=float, default=4, metavar="R")
+    scheme.add_argument("--center-lines", type=int, metavar="N", help="fully sampled centre columns")
+    scheme.add_argument("--center-fraction", type=float, metavar="F", help="the same as a share of the columns")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate; 3 where scans were left out."""
+    from rich.console import Console
+
+    from reshim.acquire import Scheme
+    from reshim.catalog import Catalog
+    from reshim.evaluation.run import Evaluation, evaluate
+    from reshim.evaluation.store import Store
+    from reshim.methods import methods_of
+    from reshim.progress import steps
+
+    catalog = Catalog.read(arguments.catalog)
+    chosen = catalog.where(arguments.where)
+    if arguments.split != "all":
+        chosen = chosen.where(f"split = '{arguments.split}'")
+    records = chosen.records()
+    methods = methods_of(arguments.methods, arguments.adapt)
+    seen = _seen_subjects(methods) & {(record.dataset, record.subject) for record in records}
+    if seen and not arguments.allow_seen:
+        raise UserError(
+            f"{len(seen)} of these subjects were trained on, e.g. {min(seen)[1]!r}; filter them out, or give "
+            "--allow-seen and read the scores as training scores"
+        )
+    scheme = _scheme(arguments, Scheme)
+    evaluation = Evaluation(scheme=scheme, targets=tuple(arguments.targets), metrics=tuple(arguments.metrics))
+    store = Store(arguments.out.with_suffix(".store"))
+    with steps("evaluating", len(records) * len(methods)) as tick:
+        finished, left_out = evaluate(
+            records, methods, evaluation, store, adapt=arguments.adapt, on_progress=tick, seen=frozenset(seen)
+        )
+    if not finished:
+        raise UserError("no scan could be scored:\n" + "\n".join(f"  {x.scan_id}: {x.reason}" for x in left_out))
+    table = store.collect(finished, arguments.out)
+    console = Console()
+    console.print(f"{table.num_rows} rows of {len(records) - len(left_out)} scans in {arguments.out}")
+    for scan in left_out:
+        console.print(f"left out {scan.scan_id}: {scan.reason}", style="yellow", markup=False)
+    return 3 if left_out else 0
+
+
+def _scheme(arguments: argparse.Namespace, scheme_type: type) -> object:
+    if arguments.center_lines is not None and arguments.center_fraction is not None:
+        raise UserError("--center-lines and --center-fraction say the same thing; give one")
+    return scheme_type(
+        mask=arguments.mask,
+        acceleration=arguments.acceleration,
+        center_lines=arguments.center_lines,
+        center_fraction=arguments.center_fraction,
+    )
+
+
+def _seen_subjects(methods: dict[str, object]) -> set[tuple[str, str]]:
+    return {subject for method in methods.values() for subject in getattr(method, "training_subjects", ())}

@@ -1,0 +1,72 @@
+"""``reshim study``: one question of the papers, from data to page."""
+
+import argparse
+from pathlib import Path
+
+NAME = "study"
+HELP = "Answer one question of the papers, from data to page; run again, it goes on where it was."
+
+EXAMPLE = """\
+examples:
+  reshim study --list
+  reshim study first-look --out runs/first-look
+  reshim study first-look --tiny --out runs/tiny          a minute or so: shows that it runs, proves nothing
+
+FOLDER gets rows.parquet, summary.json (the claims) and index.html (the page).
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("name", nargs="?", metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="name every study and its question")
+    parser.add_argument("--catalog", type=Path, help="your own scans; without it, simulated ones")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/NAME")
+    parser.add_argument("--tiny", action="store_true", help="the smallest form that runs every step")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the study, or list them all."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from reshim.errors import UserError
+    from reshim.studies import STUDIES, recipe_of
+    from reshim.studies.study import run_study
+
+    console = Console()
+    if arguments.list:
+        table = Table("study", "question", box=None)
+        for name in sorted(STUDIES):
+            table.add_row(name, recipe_of(name).__doc__.strip().splitlines()[0])
+        console.print(table)
+        return 0
+    if arguments.name is None:
+        raise UserError("name a study; `reshim study --list` shows them")
+    if arguments.name not in STUDIES:
+        raise UserError(f"there is no study {arguments.name!r}; there are {sorted(STUDIES)}")
+    out = arguments.out or Path("runs") / arguments.name
+    result = run_study(
+        arguments.name, recipe_of(arguments.name), out, arguments.catalog, arguments.tiny, arguments.seed
+    )
+    table = Table("claim", "holds", "value", "95 % interval", "rule", box=None)
+    for claim in result.claims:
+        table.add_row(
+            claim["claim"],
+            "[green]yes[/]" if claim["holds"] else "[red]no[/]",
+            _number(claim["value"], claim["unit"]),
+            f"{_number(claim['low'], claim['unit'])} … {_number(claim['high'], claim['unit'])}",
+            claim["rule"],
+        )
+    console.print(table)
+    console.print(f"page     {result.page}\nrows     {out / 'rows.parquet'}\nsummary  {out / 'summary.json'}")
+    for line in result.left_out:
+        console.print(f"left out {line}", style="yellow", markup=False)
+    return 3 if result.left_out else 0
+
+
+def _number(value: float | None, unit: str) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.0f} %" if unit in ("share", "%") else f"{value:.4f}"

@@ -1,0 +1,49 @@
+"""Finished rows, one file a piece of work, named by the digest of everything that made them.
+
+Work that stands in the store is never done again, and two studies share what they have in common.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reshim.rows import write_rows, write_table
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of finished rows."""
+
+    folder: Path
+
+    def path(self, key: str) -> Path:
+        """Where the rows of a key lie."""
+        return self.folder / key[:2] / f"{key}.parquet"
+
+    def has(self, key: str) -> bool:
+        """True where the work of this key is finished."""
+        return self.path(key).exists()
+
+    def put(self, key: str, rows: list[dict[str, Any]]) -> None:
+        """Keep finished rows; beside first, then renamed."""
+        write_rows(self.path(key), rows)
+
+    def collect(self, finished: Iterable[tuple[str, str]], out: Path) -> pa.Table:
+        """Join the rows of some (key, method) into one file, each under the method's name here; return them.
+
+        Another study may have named the same method otherwise, so the name is set anew.
+        """
+        tables = []
+        for key, method in finished:
+            table = pq.read_table(self.path(key))
+            index = table.column_names.index("method")
+            tables.append(table.set_column(index, "method", pa.array([method] * table.num_rows, pa.string())))
+        if not tables:
+            raise ValueError("there are no finished rows to collect; every scan was left out")
+        table = pa.concat_tables(tables, promote_options="permissive")
+        write_table(out, table)
+        return table

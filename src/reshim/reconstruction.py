@@ -1,0 +1,160 @@
+"""One file in, images and a card out: what ``reshim reconstruct`` does.
+
+The card says what was done and why, so that whoever reads the image later can judge it. A reference, where
+there is one, is made apart from the measurement and meets the image only in the scores.
+"""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reshim.acquire import Scheme, measure, reference, sampling_of, without_oversampling
+from reshim.evaluation.run import Explains, score_one
+from reshim.formats.write import write
+from reshim.methods import alarm_of, method_of
+from reshim.physics.fourier import center_crop
+from reshim.physics.maps import default_estimator
+from reshim.physics.masks import evaluation_seed
+from reshim.scans import load, open_scan
+from reshim.types import Acquisition, Measurement, Outcome
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for."""
+
+    method: str = "default"
+    """METHOD name or RUN folder."""
+
+    adapt: str = "none"
+    """none, slice, volume, auto or reference."""
+
+    budget_seconds: float | None = None
+    """Wall time that adaptation may take for the scan."""
+
+    scheme: Scheme | None = None
+    """Undersample a fully sampled scan first and score against its own reference; None takes it as it is."""
+
+    formats: tuple[str, ...] = ("h5", "png")
+    """What is written beside the card."""
+
+    keep_complex: bool = False
+    """Write the complex image too."""
+
+    slices: tuple[int, ...] | None = None
+    """Which slices; None takes all."""
+
+
+@dataclass
+class Card:
+    """What was done to a scan and what is known of the result."""
+
+    scan: str
+    method: str
+    adapt: dict[str, Any]
+    effective_acceleration: float
+    seconds: float
+    shift_score: float | None = None
+    warnings: list[str] = field(default_factory=list)
+    scores: dict[str, float] | None = None
+    scores_rss: dict[str, float] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def reconstruct_file(path: Path, request: Request, folder: Path) -> Card:
+    """Reconstruct one scan and write images and ``card.json`` into `folder`.
+
+    Raises
+    ------
+    BadScanError
+        If the scan cannot be read.
+    UserError
+        If the method or what is asked of it does not fit the scan.
+    """
+    record = open_scan(path)
+    acquisition = load(record, request.slices)
+    measurement = _measure(acquisition, request, path)
+    method = method_of(request.method, request.adapt, request.budget_seconds)
+    started = time.perf_counter()
+    measurement = default_estimator(measurement)
+    outcome = method.explain(measurement) if isinstance(method, Explains) else _plain(method(measurement))
+    seconds = time.perf_counter() - started
+    images = center_crop(outcome.image, acquisition.crop)
+    sampling = sampling_of(measurement, request.scheme or Scheme(mask="file"))
+    card = Card(
+        scan=path.name,
+        method=_described(request.method, method),
+        adapt={
+            "asked": request.adapt,
+            "done": sum(outcome.adapted),
+            "of_slices": len(outcome.adapted),
+            "why": sorted(set(outcome.reason) - {""}),
+        },
+        effective_acceleration=sampling.effective_acceleration,
+        seconds=seconds,
+        shift_score=_shift_score(request.method, measurement),
+        warnings=list(measurement.warnings),
+        details={"sampling": asdict(sampling), "data_kind": record.data_kind, "matrix": list(images.shape)},
+    )
+    if acquisition.fully_sampled:
+        # MVUE against RSS: outside the body the noise floor decides, so each is scored where it means something.
+        card.scores = score_one(images.abs(), reference(acquisition, "mvue"), "support")
+        card.scores_rss = score_one(images.abs(), reference(acquisition, "rss"), "all")
+    folder.mkdir(parents=True, exist_ok=True)
+    write(
+        images if request.keep_complex else images.abs(),
+        folder,
+        path.stem,
+        request.formats,
+        spacing_mm=record.spacing_mm,
+        orientation=record.orientation,
+    )
+    write_json(folder / "card.json", asdict(card))
+    return card
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON beside `path`, then rename."""
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    os.replace(beside, path)
+
+
+def _measure(acquisition: Acquisition, request: Request, path: Path) -> Measurement:
+    reduced = without_oversampling(acquisition)
+    if request.scheme is not None:
+        return measure(reduced, request.scheme, evaluation_seed(path.name))
+    if acquisition.mask is not None:
+        return measure(reduced, Scheme(mask="file"), 0)
+    everything = torch.ones(1, 1, 1, reduced.kspace.shape[-1], dtype=torch.bool)
+    return measure(replace(reduced, mask=everything), Scheme(mask="file"), 0)
+
+
+def _plain(image: torch.Tensor) -> Outcome:
+    return Outcome(image, (False,) * image.shape[0], ("",) * image.shape[0])
+
+
+def _described(name: str, method: Any) -> str:
+    return f"{name}: {method.description}" if name == "default" and hasattr(method, "description") else name
+
+
+def _shift_score(name: str, measurement: Measurement) -> float | None:
+    alarm = alarm_of(Path(name))
+    return None if alarm is None else alarm(measurement)
+
+
+def formats_of(text: str, known: Sequence[str] = ("h5", "nii", "dcm", "png")) -> tuple[str, ...]:
+    """``h5,png`` as a tuple; unknown formats are refused."""
+    from reshim.errors import UserError
+
+    formats = tuple(part.strip() for part in text.split(",") if part.strip())
+    unknown = sorted(set(formats) - set(known))
+    if unknown or not formats:
+        raise UserError(f"--format {text!r} asks for {unknown or 'nothing'}; choose of {','.join(known)}")
+    return formats

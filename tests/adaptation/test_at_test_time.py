@@ -1,0 +1,145 @@
+"""Adaptation on networks so small that what it must do is known."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from tests.conftest import make_measurement
+from torch import nn
+
+from reshim.adaptation.at_test_time import AdaptedAtTestTime, fold_error
+from reshim.adaptation.folds import split_folds
+from reshim.adaptation.reference import ReferenceAdaptation
+from reshim.classical.sense import Sense
+
+
+class Gain(nn.Module):
+    """Least squares times one weight: right at 1, and adaptation can only find that."""
+
+    has_phase = True
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(gain))
+
+    def forward(self, measurement):
+        with torch.no_grad():
+            image = Sense(iterations=15, ridge=0.0)(measurement)
+        return self.gain * image
+
+
+SETTINGS = {"steps": 60, "learning_rate": 2e-2, "warm_up": 1, "check_every": 5}
+
+
+def adapt(base: float, fallback: float, **settings):
+    return AdaptedAtTestTime(Gain(base), Gain(fallback), **{**SETTINGS, **settings})
+
+
+@pytest.mark.parametrize("scope", ["slice", "volume"])
+def test_a_wrong_gain_is_repaired_and_the_judge_lets_it_through(scope):
+    measurement, image = make_measurement(n=3)
+    outcome = adapt(0.6, 0.6, scope=scope).explain(measurement)
+    assert all(outcome.adapted)
+    before = (Gain(0.6)(measurement) - image).norm() / image.norm()
+    after = (outcome.image - image).norm() / image.norm()
+    assert before > 0.35
+    assert after < 0.1
+
+
+def test_the_fall_back_is_handed_out_where_it_was_better():
+    measurement, _ = make_measurement()
+    outcome = adapt(0.2, 1.0, steps=3).explain(measurement)
+    assert not any(outcome.adapted)
+    torch.testing.assert_close(outcome.image, Gain(1.0)(measurement))
+    assert "fall-back" in outcome.reason[0]
+
+
+def test_zero_steps_hand_out_the_fall_back():
+    measurement, _ = make_measurement()
+    outcome = adapt(0.9, 0.7, steps=0).explain(measurement)
+    assert not any(outcome.adapted)
+    torch.testing.assert_close(outcome.image, Gain(0.7)(measurement))
+
+
+def test_the_trained_network_is_bitwise_untouched():
+    measurement, _ = make_measurement()
+    method = adapt(0.6, 0.6)
+    before = copy.deepcopy(method.base.state_dict())
+    method(measurement)
+    assert all(torch.equal(before[name], value) for name, value in method.base.state_dict().items())
+
+
+def test_the_same_measurement_gives_the_same_bits_and_is_left_alone():
+    measurement, _ = make_measurement()
+    kspace = measurement.kspace.clone()
+    method = adapt(0.6, 0.6)
+    assert torch.equal(method(measurement), method(measurement))
+    assert torch.equal(measurement.kspace, kspace)
+
+
+def test_slices_adapted_by_themselves_do_not_depend_on_their_neighbours():
+    measurement, _ = make_measurement(n=3)
+    together = adapt(0.6, 0.6, scope="slice")(measurement)
+    alone = adapt(0.6, 0.6, scope="slice")(measurement.item(1))
+    torch.testing.assert_close(together[1:2], alone)
+
+
+def test_an_exhausted_budget_ends_the_fit_at_once():
+    measurement, _ = make_measurement()
+    outcome = adapt(0.6, 0.7, budget_seconds=0.0, steps=10_000, patience=10_000).explain(measurement)
+    assert not any(outcome.adapted)
+
+
+def test_held_out_samples_reach_neither_the_fit_nor_the_image_that_stops_it():
+    """Whatever the judging fold holds, the weights that come out are the same."""
+    measurement, _ = make_measurement()
+    folds = split_folds(measurement)
+    method = adapt(0.6, 0.6, steps=12)
+    spoilt = torch.where(folds.judge, 1e3 * torch.ones_like(measurement.kspace), measurement.kspace)
+    clean, _ = method._fit(measurement, folds, None)
+    dirty, _ = method._fit(dataclasses.replace(measurement, kspace=spoilt), folds, None)
+    assert torch.equal(clean.gain, dirty.gain)
+
+
+def test_magnitude_networks_are_refused():
+    network = Gain(1.0)
+    network.has_phase = False
+    with pytest.raises(ValueError, match="without phase"):
+        AdaptedAtTestTime(network, Gain(1.0))
+
+
+def test_fold_error_is_zero_for_the_truth_and_one_for_nothing():
+    measurement, image = make_measurement(dtype=torch.complex128)
+    folds = split_folds(measurement)
+    assert fold_error(image, measurement, folds.judge).max() < 1e-10
+    nothing = fold_error(torch.zeros_like(image), measurement, folds.judge)
+    torch.testing.assert_close(nothing, torch.ones_like(nothing))
+
+
+def test_snapshots_cannot_steer():
+    measurement, _ = make_measurement()
+    seen = []
+
+    def look(step, seconds, image):
+        seen.append(step)
+        return "stop!"
+
+    with_look = dataclasses.replace(adapt(0.6, 0.6), on_snapshot=look)
+    assert torch.equal(with_look(measurement), adapt(0.6, 0.6)(measurement))
+    assert seen == sorted(seen)
+    assert len(seen) > 1
+
+
+def test_the_reference_algorithm_returns_its_last_step_and_stops_by_its_window():
+    measurement, _ = make_measurement(n=1)
+    steps = []
+    method = ReferenceAdaptation(
+        Gain(0.6), learning_rate=1e-2, max_steps=40, on_snapshot=lambda step, seconds, image: steps.append(step)
+    )
+    outcome = method.explain(measurement)
+    assert len(steps) == 40
+    assert outcome.adapted == (True,)
+    assert method._is_time_to_stop([1.0] * 201 + [2.0] * 100)
+    assert not method._is_time_to_stop([2.0] * 201 + [1.0] * 100)
+    assert not method._is_time_to_stop([1.0] * 200 + [2.0] * 100)
