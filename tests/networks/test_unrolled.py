@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reshim.networks import NETWORKS
-from reshim.networks.consistency import normal_operator, solver_for
+from reshim.networks.consistency import solver_for
 from reshim.networks.unrolled import Unrolled
 from reshim.physics.sense import SenseOperator
 
@@ -74,16 +74,6 @@ def test_converged_solves_have_the_same_image_and_gradient_implicit_or_not(blobs
         gradients.append([weight.grad for weight in network.parameters()])
     torch.testing.assert_close(*images, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-9)
-
-
-@pytest.mark.parametrize("shape", [(1, 9), (8, 1), (8, 9)], ids=["columns", "rows", "points"])
-@pytest.mark.parametrize("cached", [1, 1 << 18])
-def test_the_in_place_normal_operator_is_gram(shape, cached, monkeypatch):
-    monkeypatch.setattr("reshim.networks.consistency.CACHED_SAMPLES", cached)
-    maps = torch.randn(2, 1, 3, 8, 9, dtype=torch.complex128)
-    operator = SenseOperator(maps, torch.rand(1, 1, *shape) > 0.5)
-    images = torch.randn(2, 1, 8, 9, dtype=torch.complex128)
-    torch.testing.assert_close(normal_operator(operator)(images), operator.gram(images))
 
 
 def test_mu_stays_positive_whatever_the_optimiser_does(blobs):

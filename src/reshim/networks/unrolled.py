@@ -100,6 +100,7 @@ class Unrolled(nn.Module):
     """
 
     has_phase = True
+    needs_maps = True
 
     def __init__(
         self,

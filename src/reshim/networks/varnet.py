@@ -122,7 +122,7 @@ class VarNetCore(nn.Module):
     def forward(
         self, kspace: KSpace, mask: Mask, calibration: Calibration, maps: KSpace | None = None
     ) -> tuple[KSpace, KSpace]:
-        """Coil images and maps, (batch, coil, row, column), from masked k-space; learned maps unless given."""
+        """Coil images and maps, (batch, coil, row, column); the maps are learned unless given."""
         maps = self.sens_net(kspace, calibration) if maps is None else maps
         axes = tuple(axis for axis in (-2, -1) if mask.shape[axis] > 1) or (-1,)
         constant = tuple(axis for axis in (-2, -1) if axis not in axes)
@@ -178,7 +178,7 @@ class VarNet(nn.Module):
             "low_memory": low_memory,
         }
         self.maps, self.output = maps, output
-        self.has_phase = output == "mvue"
+        self.has_phase, self.needs_maps = output == "mvue", maps == "given"
         learned = sens_channels if maps == "learned" else 0
         self.core = VarNetCore(cascades, channels, poolings, learned, sens_poolings, low_memory)
 

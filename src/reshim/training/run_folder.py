@@ -171,9 +171,10 @@ class Trained:
         return bool(getattr(self.network, "has_phase", True))
 
     @property
-    def train_seed(self) -> int:
-        """Seed of the training run."""
-        return int(self.settings["training"]["seed"])
+    def train_seed(self) -> int | None:
+        """Seed of the training run; None for imported weights."""
+        seed = self.settings["training"]["seed"]
+        return None if seed is None else int(seed)
 
     @property
     def training_subjects(self) -> frozenset[tuple[str, str]]:
