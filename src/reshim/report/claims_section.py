@@ -41,7 +41,7 @@ def claim_line(claim: dict[str, Any]) -> dict[str, Any]:
         "word": word,
         "value": printed,
         "span": shown_span,
-        "unit": "" if unit == "share" else unit,
+        "unit": "" if unit == "share" or interval.value is None else unit,
         "paper": _paper(claim.get("paper"), unit),
         "note": claim.get("note") or "",
         "basis": _basis(claim),
@@ -91,7 +91,9 @@ def _paper(paper: Any, unit: str) -> str:
 def _basis(claim: dict[str, Any]) -> str:
     subjects, seeds = claim.get("n_subjects") or 0, claim.get("n_seeds") or 0
     parts = [count(subjects, "subject")] if subjects else []
-    return ", ".join(parts + ([count(seeds, "training seed")] if seeds else []))
+    parts += [count(seeds, "training seed")] if seeds else []
+    several = len(claim.get("parts") or [])
+    return ", ".join(parts) + (f"; the weakest of {several} conditions" if several else "")
 
 
 def forest(interval: Interval, bounds: Sequence[float | None], unit: str) -> dict[str, Any] | None:
@@ -100,7 +102,7 @@ def forest(interval: Interval, bounds: Sequence[float | None], unit: str) -> dic
         return None
     known = [bound for bound in bounds if bound is not None]
     ends = [interval.value, interval.low, interval.high, *known]
-    room = 0.08 * (max(ends) - min(ends)) or 1.0
+    room = 0.12 * (max(ends) - min(ends)) or 1.0
     low, high = min(ends) - room, max(ends) + room
 
     def place(value: float) -> float:

@@ -45,7 +45,7 @@ def _of_folder(folder: Path, out: Path) -> dict[str, Any]:
     page = read_page(folder) if (folder / NAME).exists() else None
     study = _entry(context.summary, folder.name)
     study["kinds"] = [kind for kind, _ in data_kinds(context)] or study["kinds"]
-    study["question"] = page.question if page else ""
+    study["title"] = page.title if page else ""
     study["paper"] = page.paper if page else ""
     index = folder / "index.html"
     if index.exists():
@@ -68,7 +68,7 @@ def _entry(summary: dict[str, Any], name: str) -> dict[str, Any]:
     seconds = summary.get("seconds")
     return {
         "name": str(summary.get("study") or name),
-        "question": "",
+        "title": "",
         "paper": "",
         "link": "",
         "kinds": [str(each) for each in kinds],
