@@ -56,8 +56,8 @@ _POSTERIOR_DISCS = (
     Disc((-23, 12.5, _DISTAL + 19.5), 20.5, 14, 12, skew=-0.14),
 )
 _DISTAL_DISCS = (
-    Disc((22, 0, _DISTAL + 26.5), 26.5, 13.5, 10, skew=0.05),
-    Disc((-22.5, 0, _DISTAL + 26), 27, 14, 10, skew=-0.12),
+    Disc((22, 0, _DISTAL + 26.5), 26.5, 13.5, 12, skew=0.05),
+    Disc((-22.5, 0, _DISTAL + 26), 27, 14, 12.5, skew=-0.12),
 )
 _TROCHLEA = Disc((2, -12, 34), 21, 28, 16)
 
@@ -74,11 +74,13 @@ def ellipse(u: Tensor, v: Tensor, half_u: Tensor | float, half_v: Tensor | float
     return (norm - norm * norm).div_(length(a / half_u, b / half_v).clamp_min_(1e-4))
 
 
-def femoral_shaft(points: Points) -> Tensor:
+def femoral_shaft(points: Points, subject: Subject) -> Tensor:
     """Depth in the femur without its condyles: a tube that widens to the epicondyles."""
     u, v, w = points
     narrow = torch.sigmoid((57 - w) / 10)
-    shaft = ellipse(u, v + 6.5, 15 + 22.5 * narrow, 14 + 9 * torch.sigmoid((52 - w) / 11))
+    half_u = 16 * subject.shafts + (37.5 - 16 * subject.shafts) * narrow
+    half_v = 15 * subject.shafts + 8 * torch.sigmoid((52 - w) / 11)
+    shaft = ellipse(u, v + 6.5, half_u, half_v)
     return smooth_intersection(shaft, w - 18, 10)
 
 
@@ -111,14 +113,16 @@ def plateau(points: Points) -> Tensor:
     return 0.3 - 0.07 * (v - 2) - 2.2 * medial - 0.8 * lateral
 
 
-def tibia(points: Points, top: Tensor) -> Tensor:
+def tibia(points: Points, top: Tensor, subject: Subject) -> Tensor:
     """Depth in the tibia below the plateau at height `top`."""
     u, v, w = points
     flare = torch.nn.functional.softplus(-(w + 10) / 5) * 4.5
     lobes = smooth_union(
         ellipse(u + 17.5, v - 3, 20.5, 25.0) - flare, ellipse(u - 18, v - 1.5, 20.0, 22.5) - flare, 9
     )
-    shaft = ellipse(u, v + 3, 14 + 22 * torch.sigmoid((w + 24) / 9), 15 + 9 * torch.sigmoid((w + 26) / 9))
+    half_u = 14 * subject.shafts + 22 * torch.sigmoid((w + 24) / 9)
+    half_v = 15 * subject.shafts + 9 * torch.sigmoid((w + 26) / 9)
+    shaft = ellipse(u, v + 3, half_u, half_v)
     bone = smooth_union(lobes, shaft, 12)
     bone = smooth_intersection(bone, top - w, 3)
     bone = smooth_union(bone, Ellipsoid((3.0, -22.0, -36.0), (9.0, 8.0, 13.0))(points), 8)
@@ -160,6 +164,6 @@ def patella(points: Points, subject: Subject) -> tuple[Tensor, Tensor]:
 def growth_plate_scar(points: Points) -> Tensor:
     """Signed distance from the sheets where femur and tibia once grew; wavy, far from it in between."""
     u, v, w = points
-    femoral = w - 40 - 2.5 * torch.cos(u / 7) + 0.12 * v + 0.006 * u.square()
-    tibial = w + 15 - 1.5 * torch.cos(u / 9) - 0.004 * u.square()
+    femoral = w - 40 - 2.5 * torch.cos(u / 7) + 0.12 * v + 0.006 * u.square() + torch.sin(v / 3.5 + u / 9)
+    tibial = w + 14.5 - 1.5 * torch.cos(u / 9) - 0.003 * u.square() + 0.8 * torch.sin(v / 4 - u / 5)
     return torch.where(w > 10, femoral, tibial)

@@ -34,7 +34,7 @@ def menisci(points: Points, top: Tensor, subject: Subject) -> Tensor:
     for middle_u, middle_v, half_u, half_v, side in _RINGS.values():
         outward, back = (u - middle_u) * side, v - middle_v
         inside = (1 - length(outward / half_u, back / half_v)) * half_u
-        height = subject.meniscus_height * (1 - inside / (subject.meniscus_width + 1)) + 0.4
+        height = subject.meniscus_height * (1 - inside / (subject.meniscus_width + 1)) + 1.2
         # The C is open towards the spines; its horns end in the roots.
         opening = 0.75 * back.abs() + 0.66 * outward + 2.0
         wedge = torch.minimum(torch.minimum(inside, subject.meniscus_width - inside), opening)
@@ -51,7 +51,7 @@ def gap(points: Points, top: Tensor, subject: Subject) -> Tensor:
         inside = (1 - length(outward / half_u, back / half_v)) * half_u
         depth = torch.maximum(depth, inside)
     over = w - top
-    return torch.minimum(torch.minimum(depth, over + 1), 4 + 3 * subject.fluid - over)
+    return torch.minimum(torch.minimum(depth, over + 1), 2.4 + 2 * subject.fluid - over)
 
 
 def _strap(

@@ -207,9 +207,10 @@ def muscles(frame: Frame, columns: Tensor, tables: Tables) -> tuple[Tensor, Tens
         u, v, _ = frame.cut(window)
         middle_u, middle_v, half_u, half_v = (column[:, window[0]] for column in four.expand(4, *frame.tall))
         depth = ellipse(u - middle_u, v - middle_v, half_u, half_v)
-        # Its ends are closed over a few mm.
+        # Its ends are rounded off.
         height = frame.height.expand(frame.tall)[:, window[0]]
-        depth -= (min(profile) - height).clamp_min(0) + (height - max(profile)).clamp_min(0)
+        depth -= (min(profile) + 5 - height).clamp_min(0).square() / 12
+        depth -= (height - max(profile) + 5).clamp_min(0).square() / 12
         first, next_to = best[:, window[0], window[1]], second[:, window[0], window[1]]
         torch.maximum(next_to, torch.minimum(first, depth), out=next_to)
         torch.maximum(first, depth, out=first)

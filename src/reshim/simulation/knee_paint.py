@@ -13,8 +13,9 @@ from reshim.simulation.knee_lesions import Finding
 from reshim.simulation.knee_subject import Subject
 from reshim.simulation.shapes import membership, shell
 
-_SKIN_MM = 1.6
+_SKIN_MM = 1.9
 _FASCIA_MM = 0.7
+_SEPTA_MM = 7.0
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Painter:
         layers: list[tuple[Window, Tensor, float]] = []
         coats: list[tuple[Window, Tensor]] = []
         if window := frame.patch(*bones.FEMUR_BOX):
-            depth = bones.femoral_shaft(frame.cut(window))
+            depth = bones.femoral_shaft(frame.cut(window), person)
             layers.append((window, depth, 1.0))
             if below := frame.patch(*bones.CONDYLE_BOX):
                 end = depth[:, *inside(below, window)]
@@ -79,7 +80,7 @@ class Painter:
         if window := frame.patch(*bones.TIBIA_BOX):
             points = frame.cut(window)
             top = bones.plateau(points)
-            layers.append((window, bones.tibia(points, top), 1.0))
+            layers.append((window, bones.tibia(points, top, person), 1.0))
             coats.append((window, bones.tibial_cartilage(points, top, person)))
         if window := frame.patch(*bones.FIBULA_BOX):
             layers.append((window, bones.fibula(frame.cut(window)), 0.5))
@@ -171,14 +172,17 @@ class Painter:
         # Between two muscles a septum of fat is left.
         depth = refined(torch.minimum(best, (best - second) / 2 - 0.45))
         muscle = membership(torch.minimum(depth, wrapped - _FASCIA_MM), edge)
-        streaks = (0.35 * grain["fibres"] - 0.3).clamp_(0, 0.3)
+        streaks = (0.6 * grain["fibres"] - 0.66).clamp_(0, 0.4)
         canvas.paint("muscle", muscle * (0.98 - streaks), fine, 1 + person.muscle_contrast * grain["fibres"])
         canvas.paint("ligament", 0.8 * shell(wrapped, -0.2, _FASCIA_MM, edge), fine)
         # Where two random fields vanish together runs a curve: a small vessel.
         twigs = membership(0.09 - bones.length(grain["septa"], grain["patches"]), 0.12)
         canvas.paint("vessel", 0.8 * twigs * under, fine)
-        septa = membership(0.10 - grain["septa"].abs(), 0.2) * (1 - 0.6 * deep)
-        canvas.paint("ligament", person.septa * septa * under, fine)
+        # Septa run along the skin, wind, and break off.
+        turns = wrapped / _SEPTA_MM + 0.7 * grain["septa"]
+        sheets = membership(0.05 - (turns - turns.round()).abs(), 0.12)
+        strength = person.septa * (0.55 + 0.6 * grain["patches"]).clamp_(0, 1) * (1 - 0.5 * deep)
+        canvas.paint("ligament", strength * sheets * under, fine)
         canvas.paint("fat", under, fine, 1 + 0.03 * grain["patches"])
         canvas.paint("skin", torch.ones_like(under), fine)
 

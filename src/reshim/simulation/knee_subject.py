@@ -47,6 +47,9 @@ class Subject:
     cortex: float
     """Of the shafts; the shell of the epiphyses is a quarter of it."""
 
+    shafts: float
+    """Factor on the widths of femur and tibia away from the joint."""
+
     notch_half_width: float
     meniscus_width: float
     meniscus_height: float
@@ -88,7 +91,7 @@ class Subject:
         def between(low: float, high: float) -> float:
             return float(draw.uniform(low, high))
 
-        amplitudes = draw.uniform(0.4, 1.5, 6)
+        amplitudes = draw.uniform(0.4, 1.8, 6)
         numbers = 2 * math.pi / draw.uniform(45, 110, 6)
         phases = draw.uniform(0, 2 * math.pi, 6)
         n_veins = int(draw.integers(5, 9))
@@ -114,6 +117,7 @@ class Subject:
             tibial_cartilage=around(2.5, 0.3),
             patellar_cartilage=around(2.9, 0.4),
             cortex=around(3.4, 0.6),
+            shafts=around(1, 0.06),
             notch_half_width=around(9.5, 0.9),
             meniscus_width=around(10, 1),
             meniscus_height=around(6.5, 0.5),
@@ -124,7 +128,7 @@ class Subject:
             fluid=between(0.3, 0.9),
             recess=between(0.4, 2.4),
             marrow_contrast=between(0.04, 0.11),
-            muscle_contrast=between(0.12, 0.25),
+            muscle_contrast=between(0.06, 0.15),
             red_marrow=between(0, 0.7),
             septa=between(0.3, 0.6),
             veins=torch.tensor(veins, dtype=torch.float32),
