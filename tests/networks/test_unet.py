@@ -8,6 +8,7 @@ from fastmri.models import Unet
 
 from reshim.networks import NETWORKS
 from reshim.networks.unet import UNet, UNetCore
+from reshim.physics.sense import SenseOperator
 
 
 @pytest.mark.parametrize(
@@ -114,3 +115,27 @@ def test_a_kspace_without_batch_axis_is_refused_with_the_remedy(blobs):
     )
     with pytest.raises(ValueError, match=r"kspace\[None\]"):
         UNet(channels=4, poolings=3)(single)
+
+
+def test_the_sense_start_shows_the_network_the_cg_sense_image(blobs, reconstructor_check, gradient_check):
+    network = UNet(input="complex", channels=4, poolings=3, residual=True, start="sense", iterations=20)
+    measurement = blobs(n_batch=2)
+    reconstructor_check(network.eval(), measurement)
+    gradient_check(network, measurement)
+    torch.nn.init.zeros_(network.core.up_conv[-1][1].weight)
+    torch.nn.init.zeros_(network.core.up_conv[-1][1].bias)
+    operator = SenseOperator.of(measurement)
+    image = network(measurement).unsqueeze(1)
+    expected = operator.adjoint(measurement.kspace)
+    torch.testing.assert_close(
+        operator.gram(image) + 0.02 * image, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item()
+    )
+
+
+def test_clipping_limits_the_normalised_magnitude_as_fastmri_does(blobs):
+    clipped, free = UNet(channels=4, poolings=3, clip=1.0).eval(), UNet(channels=4, poolings=3).eval()
+    free.load_state_dict(clipped.state_dict())
+    with torch.no_grad():
+        assert not torch.allclose(clipped(blobs()), free(blobs()))
+    with pytest.raises(ValueError, match="no effect on a complex input"):
+        UNet(input="complex", clip=6.0)

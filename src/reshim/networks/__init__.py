@@ -29,6 +29,13 @@ SIZES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "unet-xs": ("unet", "UNet", {"channels": 10}),
     "unet-s": ("unet", "UNet", {"channels": 32}),
     "unet-l": ("unet", "UNet", {"channels": 128}),
+    "vit-tiny": (
+        "vit",
+        "ViT",
+        {"patch": 8, "width": 128, "heads": 4, "depth": 4, "positions": 16, "residual": True},
+    ),
+    "vit-s": ("vit", "ViT", {}),
+    "vit-l": ("vit", "ViT", {"width": 1024, "heads": 16, "depth": 10}),
     "varnet-tiny": (
         "varnet",
         "VarNet",

@@ -9,10 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reshim.networks.consistency import solver_for
 from reshim.physics.fourier import to_image
-from reshim.physics.gram import prepared_gram
 from reshim.physics.sense import SenseOperator, first_set
-from reshim.solvers import conjugate_gradient
 from reshim.types import Image, Measurement, RealImage
 
 Channels = Float[Tensor, "batch channel row column"]
@@ -47,15 +46,12 @@ def sense_combined(measurement: Measurement) -> Image:
     return first_set(SenseOperator.of(measurement).adjoint(measurement.kspace))
 
 
-@torch.no_grad()
 def sense_solved(measurement: Measurement, ridge: float, iterations: int) -> Image:
-    """The CG-SENSE image of the first set of maps: complex, on the full matrix, in file units, no gradient."""
+    """The CG-SENSE image of the first set of maps: complex, on the full matrix, in file units."""
     operator = SenseOperator.of(measurement)
-    gram = prepared_gram(operator)
-    rhs = operator.adjoint(measurement.kspace)
-    return first_set(
-        conjugate_gradient(lambda image: gram(image) + ridge * image, rhs, iterations, item_dims=3)
-    )
+    adjoint = operator.adjoint(measurement.kspace)
+    solve = solver_for(operator, adjoint, iterations, implicit=True)
+    return first_set(solve(adjoint.real.new_tensor(ridge), torch.zeros_like(adjoint)))
 
 
 def with_default_maps(measurement: Measurement) -> Measurement:

@@ -39,7 +39,6 @@ class NormalisedUNet(nn.Module):
     def __init__(self, channels: int, poolings: int) -> None:
         super().__init__()
         self.unet = UNetCore(2, 2, channels, poolings)
-        self.smallest_side = max(self.unet.smallest_side, MULTIPLE)
 
     def forward(self, image: Image) -> Image:
         """(batch, row, column) complex to the same."""
@@ -52,7 +51,7 @@ class NormalisedUNet(nn.Module):
         return to_complex(output * deviation + mean)
 
     def _margins(self, side: int) -> tuple[int, int]:
-        missing = max(self.smallest_side, -(-side // MULTIPLE) * MULTIPLE) - side
+        missing = self.unet.side(-(-side // MULTIPLE) * MULTIPLE) - side
         return missing // 2, missing - missing // 2
 
 
