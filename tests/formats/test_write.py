@@ -21,13 +21,13 @@ def images():
 
 
 def test_h5_keeps_the_array_and_names_the_orientation(images, tmp_path):
-    (path,) = write(images, tmp_path, "scan", ("h5",), (1.0, 2.0, 3.0), "flip-rows")
+    (path,) = write(images, tmp_path, "scan", ("h5",), (3.0, 1.0, 2.0), "flip-rows")
     with h5py.File(path) as file:
         assert file["reconstruction"].dtype == np.float32
         np.testing.assert_allclose(file["reconstruction"][()], images.abs().numpy(), rtol=1e-6)
         np.testing.assert_array_equal(file["reconstruction_complex"][()], images.numpy())
         assert file.attrs["orientation"] == "flip-rows"
-        assert tuple(file.attrs["spacing_mm"]) == (1, 2, 3)
+        assert tuple(file.attrs["spacing_mm"]) == (3, 1, 2)
     (path,) = write(images.abs(), tmp_path, "scan", ("h5",))
     with h5py.File(path) as file:
         assert list(file) == ["reconstruction"]
@@ -38,7 +38,7 @@ def test_h5_keeps_the_array_and_names_the_orientation(images, tmp_path):
     [(None, (0, 0)), ("flip-rows", (-1, 0)), ("flip-columns", (0, -1)), ("transpose+flip-rows", (-1, 0))],
 )
 def test_shown_formats_are_turned_as_the_orientation_says(images, tmp_path, orientation, corner):
-    paths = write(images, tmp_path, "scan", ("nii", "dcm", "png"), (1.0, 2.0, 3.0), orientation)
+    paths = write(images, tmp_path, "scan", ("nii", "dcm", "png"), (3.0, 1.0, 2.0), orientation)
     nifti = nibabel.load(paths[0])
     volume = np.asarray(nifti.dataobj).transpose(2, 1, 0)
     assert volume[(0, *corner)] == volume.max() == 5

@@ -28,7 +28,7 @@ def test_a_record_says_what_the_headers_say(tmp_path):
     )
     assert (record.vendor, record.model, record.field_tesla) == ("Siemens", "Skyra", 3.0)
     assert (record.n_slices, record.n_coils, record.n_rows, record.n_columns) == (2, 3, 32, 20)
-    assert (record.recon_rows, record.recon_columns, record.spacing_mm) == (16, 16, (0.5, 0.5, 4.5))
+    assert (record.recon_rows, record.recon_columns, record.spacing_mm) == (16, 16, (4.5, 0.5, 0.5))
     assert (record.split, record.orientation, record.fully_sampled) == ("val", "flip-rows", True)
     assert (record.echo_ms, record.repetition_ms, record.inversion_ms) == (32.0, 2750.0, None)
     assert (record.path, record.protocol) == ("multicoil_val/file1000052.h5", "CORPD_FBK")

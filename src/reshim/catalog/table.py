@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
         ("n_columns", pa.int32()),
         ("recon_rows", pa.int32()),
         ("recon_columns", pa.int32()),
-        ("spacing_mm", pa.list_(pa.float64())),  # row, column, slice
+        ("spacing_mm", pa.list_(pa.float64())),  # slice, row, column: the order of the axes
         ("echo_ms", pa.float64()),
         ("repetition_ms", pa.float64()),
         ("inversion_ms", pa.float64()),

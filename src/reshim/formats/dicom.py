@@ -37,7 +37,7 @@ def _dataset(image, number, uids, spacing_mm, slope, window, uid):  # type: igno
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
-    row_mm, column_mm, slice_mm = spacing_mm
+    slice_mm, row_mm, column_mm = spacing_mm
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -1,7 +1,8 @@
 """Reconstructions as files: HDF5, NIfTI, DICOM and a PNG contact sheet, each written beside and then renamed.
 
 HDF5 keeps the array as it is and names its orientation; the other three are turned as a person is used to
-see them. Magnitude of a complex image; the phase goes into HDF5 alone. No writer knows a patient, so none is named.
+see them. Magnitude of a complex image; the phase goes into HDF5 alone. No writer knows a patient, so none is
+named.
 """
 
 import math
@@ -40,7 +41,7 @@ def write(
     formats
         Of ``h5``, ``nii``, ``dcm``, ``png``.
     spacing_mm
-        Row, column and slice spacing; 1 mm where unknown, and the file says so where it can.
+        Slice, row and column spacing; 1 mm where unknown, and the file says so where it can.
     orientation
         As in the catalog.
 
@@ -110,7 +111,7 @@ def _write_nifti(
     import nibabel
 
     shown = to_display(np.abs(array).astype(np.float32), orientation)
-    row_mm, column_mm, slice_mm = _three(spacing_to_display(spacing_mm, orientation))
+    slice_mm, row_mm, column_mm = _three(spacing_to_display(spacing_mm, orientation))
     # Columns run to the subject's left and rows to the back, as images are shown; NIfTI counts to the right
     # and the front. Where the scan lay in the scanner is not known, so the origin is the corner.
     affine = np.diag([-column_mm, -row_mm, slice_mm, 1.0])
@@ -140,7 +141,7 @@ def _write_png(
     from PIL import Image
 
     shown = np.nan_to_num(to_display(np.abs(array).astype(np.float32), orientation))
-    row_mm, column_mm, _ = _three(spacing_to_display(spacing_mm, orientation))
+    _, row_mm, column_mm = _three(spacing_to_display(spacing_mm, orientation))
     chosen = np.unique(np.linspace(0, len(shown) - 1, min(len(shown), MAX_TILES)).round().astype(int))
     top = float(np.percentile(shown, WINDOW_PERCENTILE)) or 1.0
     grey = (np.clip(shown[chosen] / top, 0, 1) * 255).round().astype(np.uint8)
@@ -160,8 +161,7 @@ def _write_png(
 
 
 def _three(spacing_mm: tuple[float, ...] | None) -> tuple[float, float, float]:
-    known = tuple(spacing_mm or ())[:3]
-    return (*known, *(1.0,) * (3 - len(known)))  # type: ignore[return-value]
+    return spacing_mm if spacing_mm is not None and len(spacing_mm) == 3 else (1.0, 1.0, 1.0)  # type: ignore
 
 
 Writer = Callable[[Path, np.ndarray, tuple[float, ...] | None, str | None], None]

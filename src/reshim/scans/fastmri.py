@@ -142,6 +142,7 @@ def load(
         mask=mask,
         readout_axis=layout.readout_axis,
         noise_covariance=covariance,
+        noise_std=_positive(layout.attributes.get("noise_std")),
     )
 
 
@@ -200,6 +201,10 @@ def _numbers(value: Any) -> tuple[float, ...] | None:
     if not isinstance(value, list) or not all(isinstance(item, int | float) and item > 0 for item in value):
         return None
     return tuple(map(float, value))
+
+
+def _positive(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and value > 0 and np.isfinite(value) else None
 
 
 def _data_kind(known: dict[str, Any], name: str) -> Any:

@@ -39,11 +39,11 @@ class ScannerHeader:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float] | None:
-        """Row, column and slice spacing of the reconstructed image."""
+        """Slice, row and column spacing of the reconstructed images, in the order of their axes."""
         if self.recon_matrix is None or self.recon_mm is None or min(self.recon_matrix) < 1:
             return None
-        spacing = tuple(mm / n for mm, n in zip(self.recon_mm, self.recon_matrix, strict=True))
-        return spacing if min(spacing) > 0 else None  # type: ignore[return-value]
+        row_mm, column_mm, slice_mm = (mm / n for mm, n in zip(self.recon_mm, self.recon_matrix, strict=True))
+        return slice_mm, row_mm, column_mm
 
     def padding(self, n_columns: int) -> tuple[int, int]:
         """First and past-the-last phase-encoded column that was really acquired.

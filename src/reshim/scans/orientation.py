@@ -40,7 +40,7 @@ def to_display(images: np.ndarray, orientation: str | None) -> np.ndarray:
 def spacing_to_display(
     spacing_mm: tuple[float, ...] | None, orientation: str | None
 ) -> tuple[float, ...] | None:
-    """Row and column spacing (and what follows) of the shown image."""
+    """Slice, row and column spacing of the shown images."""
     if spacing_mm is None or steps_of(orientation).count("transpose") % 2 == 0:
         return spacing_mm
-    return (spacing_mm[1], spacing_mm[0], *spacing_mm[2:])
+    return (spacing_mm[0], spacing_mm[2], spacing_mm[1])

@@ -114,6 +114,7 @@ class SliceReader:
                 mask=whole.mask,
                 readout_axis=whole.readout_axis,
                 noise_covariance=whole.noise_covariance,
+                noise_std=whole.noise_std,
             )
         return self._heads[record.scan_id]
 

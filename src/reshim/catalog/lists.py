@@ -1,0 +1,200 @@
+"""Published lists of volumes and slices, so that a study's split is reproduced by naming its file.
+
+Sources: mri_data_diversity (CSV: filename, start_slice, end_slice, split), data_filtering (JSON: files,
+slices, freq), the test-time-training lists (JSON of lists of file and slice) and meddlr (JSON in COCO's form).
+Ours differs: files are found by their name in any catalog; the authors' absolute paths are dropped.
+A list inside an archive is named as ``archive.zip/inside/list.csv``.
+"""
+
+import ast
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reshim.catalog.catalog import Catalog
+from reshim.catalog.splits import SPLITS
+from reshim.errors import UserError
+
+MAX_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One volume of a list, or some of its slices."""
+
+    filename: str
+    dataset: str | None = None
+    split: str | None = None
+    slices: tuple[int, ...] | None = None
+    """None means all."""
+
+    repeats: tuple[int, ...] = ()
+    """How often each of the slices is seen; empty means once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """A catalog in which a list was looked up."""
+
+    catalog: Catalog
+    missing: tuple[str, ...]
+    """Files of the list that the catalog does not have."""
+
+    repeats: dict[tuple[str, int], float]
+    """How often each slice (scan_id, slice) is seen, for `Loader.repeats`; empty where all are, once."""
+
+
+def read_list(path: Path | str, name: str | None = None) -> list[Listed]:
+    """The volumes of a list; `name` picks one of several lists in a file.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, too large, or in none of the four forms.
+    """
+    path = Path(path)
+    text = _text(path)
+    if path.suffix.lower() == ".csv":
+        return _from_csv(text, path)
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path.name} is no JSON ({str(error)[:100]})") from None
+    return _from_json(content, path, name)
+
+
+def assign_list(catalog: Catalog, listed: Iterable[Listed], split: str | None = None) -> Matched:
+    """The catalog with the list's splits (or all of it in `split`); rows it does not name stay as they are."""
+    by_name = _by_name(listed)
+    rows = catalog.table.select(["path", "dataset", "split", "split_from"]).to_pylist()
+    splits, sources, seen = [], [], set()
+    for row in rows:
+        entry = _entry(row, by_name)
+        wanted = None if entry is None else split or entry.split
+        if entry is not None:
+            seen.add(entry.filename)
+        if wanted is not None and wanted not in SPLITS:
+            raise UserError(f"the list has the split {wanted!r}; splits are {', '.join(SPLITS)}")
+        splits.append(wanted or row["split"])
+        sources.append("list" if wanted else row["split_from"])
+    changed = catalog._with(split=splits, split_from=sources)
+    return Matched(changed, tuple(sorted(set(by_name) - seen)), {})
+
+
+def select_list(catalog: Catalog, listed: Iterable[Listed]) -> Matched:
+    """The scans that the list names, and how often each of their slices is seen."""
+    by_name = _by_name(listed)
+    rows = catalog.table.select(["scan_id", "path", "dataset", "n_slices"]).to_pylist()
+    keep, repeats, seen = [], {}, set()
+    for row in rows:
+        entry = _entry(row, by_name)
+        keep.append(entry is not None)
+        if entry is None:
+            continue
+        seen.add(entry.filename)
+        if entry.slices is not None:
+            counts = dict(zip(entry.slices, entry.repeats or (1,) * len(entry.slices), strict=True))
+            repeats.update({(row["scan_id"], n): float(counts.get(n, 0)) for n in range(row["n_slices"])})
+    chosen = Catalog(catalog.table.filter(keep), catalog.roots)
+    return Matched(chosen, tuple(sorted(set(by_name) - seen)), repeats)
+
+
+def _entry(row: dict[str, Any], by_name: dict[str, Listed]) -> Listed | None:
+    entry = by_name.get(row["path"].rsplit("/", 1)[-1])
+    return entry if entry is not None and entry.dataset in (None, row["dataset"]) else None
+
+
+def _by_name(listed: Iterable[Listed]) -> dict[str, Listed]:
+    """One entry a file: lists that name slices one by one are gathered."""
+    merged: dict[str, Listed] = {}
+    for entry in listed:
+        former = merged.get(entry.filename)
+        if former is None or former.slices is None or entry.slices is None:
+            merged[entry.filename] = entry if former is None else former
+            continue
+        counts: dict[int, int] = {}
+        for one in (former, entry):
+            for number, times in zip(
+                one.slices or (), one.repeats or (1,) * len(one.slices or ()), strict=True
+            ):
+                counts[number] = counts.get(number, 0) + times
+        merged[entry.filename] = Listed(
+            entry.filename, former.dataset, former.split, tuple(counts), tuple(counts.values())
+        )
+    return merged
+
+
+def _from_csv(text: str, path: Path) -> list[Listed]:
+    reader = csv.DictReader(io.StringIO(text))
+    if not {"filename", "start_slice", "end_slice"} <= set(reader.fieldnames or ()):
+        raise UserError(
+            f"{path.name} has the columns {reader.fieldnames}; a list has filename, start_slice, end_slice"
+        )
+    listed = []
+    for number, row in enumerate(reader, 2):
+        try:
+            slices = tuple(range(int(row["start_slice"]), int(row["end_slice"])))
+        except (TypeError, ValueError):
+            raise UserError(
+                f"{path.name}, line {number}: start_slice and end_slice are whole numbers"
+            ) from None
+        dataset = row.get("datasetName") or None
+        listed.append(Listed(_base(row["filename"]), dataset, row.get("split") or None, slices))
+    return listed
+
+
+def _from_json(content: Any, path: Path, name: str | None) -> list[Listed]:
+    if isinstance(content, dict) and isinstance(content.get("files"), dict):
+        return [_from_filtering(file, entry) for file, entry in content["files"].items()]
+    if isinstance(content, dict) and isinstance(content.get("images"), list):
+        split = path.stem if path.stem in SPLITS else None
+        return [Listed(_base(image["file_name"]), split=split) for image in content["images"]]
+    if isinstance(content, dict) and content and all(isinstance(value, list) for value in content.values()):
+        if name not in content:
+            raise UserError(f"{path.name} holds the lists {sorted(content)}; name one of them, not {name!r}")
+        return [_from_literal(entry, path) for entry in content[name]]
+    raise UserError(f"{path.name} is in none of the known forms of a list (files, images, or named lists)")
+
+
+def _from_filtering(file: str, entry: dict[str, Any]) -> Listed:
+    slices = entry.get("slices")
+    numbers = None if slices is None else tuple(int(number) for number in slices)
+    repeats = () if slices is None else tuple(int(about.get("freq", 1)) for about in slices.values())
+    return Listed(_base(file), entry.get("dataset_name"), entry.get("split"), numbers, repeats)
+
+
+def _from_literal(entry: Any, path: Path) -> Listed:
+    try:
+        known = ast.literal_eval(entry) if isinstance(entry, str) else entry
+        return Listed(_base(known["filename"]), slices=(int(known["slice"]),))
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
+        raise UserError(
+            f"{path.name} has the entry {str(entry)[:80]!r}; expected a file name and a slice"
+        ) from None
+
+
+def _base(name: str) -> str:
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _text(path: Path) -> str:
+    archive = next((parent for parent in path.parents if parent.suffix == ".zip" and parent.is_file()), None)
+    try:
+        if archive is None:
+            if path.stat().st_size > MAX_BYTES:
+                raise UserError(
+                    f"{path.name} has {path.stat().st_size} bytes; a list has at most {MAX_BYTES}"
+                )
+            return path.read_text(encoding="utf-8")
+        with zipfile.ZipFile(archive) as opened:
+            member = path.relative_to(archive).as_posix()
+            if opened.getinfo(member).file_size > MAX_BYTES:
+                raise UserError(f"{member} unpacks to more than {MAX_BYTES} bytes")
+            return opened.read(member).decode("utf-8")
+    except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read ({error})") from None
