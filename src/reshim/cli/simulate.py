@@ -8,7 +8,7 @@ HELP = "simulated scans of named protocols as fastMRI-layout HDF5, one file a vo
 EXAMPLE = """\
 example:
   reshim simulate scans --protocol brain-t2-3t --protocol knee-pd-3t --subjects 4 --slices 8
-  reshim simulate scans --list
+  reshim simulate --list
 
 Without --protocol, all of them. Run again, it makes what is missing and leaves the rest.
 """
@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options."""
     parser.epilog = EXAMPLE
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("out", metavar="OUT", help="folder for the files; made where it is missing")
+    parser.add_argument(
+        "out", nargs="?", metavar="OUT", help="folder for the files; made where it is missing"
+    )
     parser.add_argument(
         "--protocol", action="append", nargs="+", metavar="NAME", help="protocols to scan; may be repeated"
     )
@@ -41,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         for card in PROTOCOLS.values():
             print(f"{card.name:20} {card.imitates}; {card.coils.n_coils} coils, SNR {card.snr:g}")
         return 0
+    if arguments.out is None:
+        raise UserError("no folder is given; say where the files should lie: reshim simulate OUT")
     if arguments.subjects < 1 or arguments.first_subject < 0:
         raise UserError(
             f"--subjects is {arguments.subjects} and --first-subject {arguments.first_subject}; "

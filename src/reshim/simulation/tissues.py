@@ -4,6 +4,7 @@ Measured values stand at the fields of the papers. Between two of them T1 and T2
 both; beyond them T1 grows with Bottomley's exponent and T2 stays.
 
 Sources, by the letters beside the numbers:
+A  S. W. Atlas (ed.), Magnetic Resonance Imaging of the Brain and Spine, table 2.1: T2 at 1.5 and 3 T.
 B  P. A. Bottomley et al., Med. Phys. 11:425 (1984): T1 grows as a power of the frequency.
 C  S. Spijkerman et al., MAGMA 31:415 (2018): T2 of cerebrospinal fluid at 3 and 7 T.
 G  G. E. Gold et al., Am. J. Roentgenol. 183:343 (2004): knee at 1.5 and 3 T.
@@ -12,7 +13,7 @@ P  P. Tofts (ed.), Quantitative MRI of the Brain, Wiley (2003): proton densities
 R  W. D. Rooney et al., Magn. Reson. Med. 57:308 (2007): T1 of brain, blood and fluid, 0.2 to 7 T.
 S  G. J. Stanisz et al., Magn. Reson. Med. 54:507 (2005): T1 and T2 of nine tissues at 1.5 and 3 T.
 U  M. D. Robson et al., J. Comput. Assist. Tomogr. 27:825 (2003): ranges of T2 of tissues that decay fast.
-W  J. P. Wansapura et al., J. Magn. Reson. Imaging 9:531 (1999): T1, T2, T2* of the brain at 3 T.
+W  J. P. Wansapura et al., J. Magn. Reson. Imaging 9:531 (1999): T1 and T2* of the brain at 3 T.
 
 Ours differs: a tissue without a letter has no measurement behind its value; it is set from its water
 content, or as the neighbour named in its comment, so that it looks as it does on clinical images. Proton
@@ -87,11 +88,15 @@ _BLOOD_T1 = {0.2: 776.0, 1.5: 1509.0, 3.0: 1912.0, 7.0: 2550.0}  # R: its power 
 _BLOOD_T2 = {1.5: 290.0, 3.0: 275.0}  # S: oxygenated
 
 TISSUES: dict[str, Tissue] = {
-    # T1 at 0.2, 1.5 and 7 T: R; at 3 T: W, as T2, which stands for all fields (it falls a little with it).
-    "white": Tissue(0.70, {0.2: 361, 1.5: 656, 3.0: 832, 7.0: 1220}, {3.0: 79.6}, exponent=_GROWTH_WHITE),
-    "grey": Tissue(0.82, {0.2: 635, 1.5: 1188, 3.0: 1331, 7.0: 2132}, {3.0: 110.0}, exponent=_GROWTH_GREY),
+    # T1 at 0.2, 1.5 and 7 T: R; at 3 T: W, as the share of T2*. T2: A.
+    "white": Tissue(
+        0.70, {0.2: 361, 1.5: 656, 3.0: 832, 7.0: 1220}, {1.5: 80.0, 3.0: 77.0}, exponent=_GROWTH_WHITE
+    ),
+    "grey": Tissue(
+        0.82, {0.2: 635, 1.5: 1188, 3.0: 1331, 7.0: 2132}, {1.5: 100.0, 3.0: 85.0}, exponent=_GROWTH_GREY
+    ),
     # Between grey and white matter; iron shortens T2.
-    "deep_grey": Tissue(0.80, {1.5: 1000.0, 3.0: 1200.0}, {1.5: 85.0, 3.0: 75.0}, 0.5),
+    "deep_grey": Tissue(0.80, {1.5: 1000.0, 3.0: 1200.0}, {1.5: 85.0, 3.0: 68.0}, 0.6),
     "csf": Tissue(1.0, {3.0: 4300.0}, {3.0: 2000.0, 7.0: 1050.0}, exponent=0.0),  # R, C
     "eye": Tissue(1.0, {3.0: 4000.0}, {3.0: 1000.0}, exponent=0.0),  # vitreous, nearly CSF
     "dura": Tissue(0.5, _MUSCLE_T1, {3.0: 25.0}, uptake_mm=0.25),  # collagen
