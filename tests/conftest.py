@@ -38,7 +38,9 @@ def body(rows: int, columns: int, n: int = 1, dtype: torch.dtype = torch.complex
     images = []
     for index in range(n):
         radius = (x**2 / 0.6 + (y - 0.05 * index) ** 2 / 0.75).sqrt()
-        magnitude = 1.0 * (radius < 0.95) - 0.5 * (radius < 0.8) + 0.3 * ((x - 0.3).abs() < 0.15) * (radius < 0.7)
+        magnitude = (
+            1.0 * (radius < 0.95) - 0.5 * (radius < 0.8) + 0.3 * ((x - 0.3).abs() < 0.15) * (radius < 0.7)
+        )
         magnitude = magnitude + 0.2 * torch.sin(9 * x + index) * torch.cos(7 * y) * (radius < 0.7)
         images.append(torch.polar(magnitude, 0.6 * x + 0.4 * y**2))
     return torch.stack(images).to(dtype)

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.conftest import body, smooth_maps
 
 from reshim.acquire import (
     Scheme,
@@ -20,6 +19,7 @@ from reshim.acquire import (
 from reshim.physics.fourier import center_crop, center_pad, to_image, to_kspace
 from reshim.physics.masks import evaluation_seed
 from reshim.types import Acquisition, Calibration
+from tests.conftest import body, smooth_maps
 
 
 def scan(rows: int = 64, columns: int = 60, n: int = 2, crop: tuple[int, int] = (32, 32)) -> Acquisition:
@@ -118,7 +118,9 @@ def test_an_undersampled_scan_is_not_undersampled_again_and_has_no_reference():
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(5, 30), st.integers(5, 30), st.integers(0, 4), st.integers(0, 4), st.integers(0, 1000))
-def test_the_calibration_block_found_is_fully_sampled_and_holds_the_planted_one(rows, columns, up, left, seed):
+def test_the_calibration_block_found_is_fully_sampled_and_holds_the_planted_one(
+    rows, columns, up, left, seed
+):
     mask = torch.rand(1, 1, rows, columns, generator=torch.Generator().manual_seed(seed)) < 0.3
     top, side = max(rows // 2 - up, 0), max(columns // 2 - left, 0)
     mask[..., top : rows // 2 + up + 1, side : columns // 2 + left + 1] = True

@@ -42,7 +42,9 @@ class Scheme:
         if self.center_lines is not None:
             return self.center_lines
         fraction = self.center_fraction
-        return round(n_columns * (default_center_fraction(self.acceleration) if fraction is None else fraction))
+        return round(
+            n_columns * (default_center_fraction(self.acceleration) if fraction is None else fraction)
+        )
 
     def draw(self, n_columns: int, seed: int | tuple[int, ...]) -> LineMask:
         """Draw the mask of one scan."""
@@ -115,7 +117,12 @@ def without_oversampling(acquisition: Acquisition) -> Acquisition:
     rows, columns = acquisition.kspace.shape[-2:]
     wanted = acquisition.crop[0]
     row_mask = acquisition.mask is not None and acquisition.mask.shape[-2] > 1
-    if acquisition.readout_axis != "row" or wanted >= rows or row_mask or acquisition.acquirable.shape[-2] > 1:
+    if (
+        acquisition.readout_axis != "row"
+        or wanted >= rows
+        or row_mask
+        or acquisition.acquirable.shape[-2] > 1
+    ):
         return acquisition
     cut = to_kspace(center_crop(to_image(acquisition.kspace, (-2,)), (wanted, columns)), (-2,))
     return replace(acquisition, kspace=cut)
@@ -193,7 +200,9 @@ def _measurement(acquisition: Acquisition, mask: Tensor, center: tuple[int, int]
     if center is None:
         calibration = find_calibration(mask.expand(*mask.shape[:-2], rows, mask.shape[-1]))
     else:
-        columns = acquisition.acquirable.reshape(-1, acquisition.acquirable.shape[-1]).all(0).nonzero().flatten()
+        columns = (
+            acquisition.acquirable.reshape(-1, acquisition.acquirable.shape[-1]).all(0).nonzero().flatten()
+        )
         first, last = int(columns[0]), int(columns[-1]) + 1
         calibration = Calibration(0, rows, max(center[0], first), min(center[1], last))
     n_items = acquisition.kspace.shape[0]
@@ -211,4 +220,3 @@ def _measurement(acquisition: Acquisition, mask: Tensor, center: tuple[int, int]
         noise_std=None if noise is None else torch.full((n_items,), noise),
         noise_covariance=acquisition.noise_covariance,
     )
-

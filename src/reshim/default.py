@@ -26,7 +26,9 @@ def default_method() -> DefaultMethod:
     from reshim.classical import METHODS
 
     name = "l1-wavelet" if "l1-wavelet" in METHODS else "sense"
-    return DefaultMethod(METHODS[name](), f"{name}, the best classical method; the package carries no weights yet")
+    return DefaultMethod(
+        METHODS[name](), f"{name}, the best classical method; the package carries no weights yet"
+    )
 
 
 def reconstruct(measurement: Measurement) -> Image:

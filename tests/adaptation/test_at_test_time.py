@@ -135,7 +135,10 @@ def test_the_reference_algorithm_returns_its_last_step_and_stops_by_its_window()
     measurement, _ = make_measurement(n=1)
     steps = []
     method = ReferenceAdaptation(
-        Gain(0.6), learning_rate=1e-2, max_steps=40, on_snapshot=lambda step, seconds, image: steps.append(step)
+        Gain(0.6),
+        learning_rate=1e-2,
+        max_steps=40,
+        on_snapshot=lambda step, seconds, image: steps.append(step),
     )
     outcome = method.explain(measurement)
     assert len(steps) == 40

@@ -13,7 +13,9 @@ def poisson_like(n: int = 2):
     mask[..., 14:26, 12:24] = True
     calibration = measurement.calibration._replace(row_start=14, row_stop=26, column_start=12, column_stop=24)
     kspace = torch.where(mask, torch.randn(n, 6, 40, 36, dtype=torch.complex64), 0)
-    return dataclasses.replace(measurement, kspace=kspace, mask=mask, calibration=calibration, readout_axis=None)
+    return dataclasses.replace(
+        measurement, kspace=kspace, mask=mask, calibration=calibration, readout_axis=None
+    )
 
 
 @pytest.mark.parametrize("two_dimensional", [False, True])

@@ -32,7 +32,10 @@ def test_masks_are_bit_equal_to_fastmri_for_the_same_file_name(name, acceleratio
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from(sorted(LINE_MASKS)), st.integers(40, 400), st.sampled_from([2, 3, 4, 8]), st.integers(0, 2**31)
+    st.sampled_from(sorted(LINE_MASKS)),
+    st.integers(40, 400),
+    st.sampled_from([2, 3, 4, 8]),
+    st.integers(0, 2**31),
 )
 def test_the_centre_is_full_and_the_effective_rate_is_counted(name, n_columns, acceleration, seed):
     mask = draw_line_mask(name, n_columns, acceleration, seed=seed)
@@ -52,9 +55,9 @@ def test_rate_matched_masks_reach_the_nominal_rate_on_average(name):
 
 
 def test_equispaced_is_really_about_three_fold_at_nominal_four():
-    assert draw_line_mask("equispaced", 320, 4, center_fraction=0.08, seed=1).effective_acceleration == pytest.approx(
-        3.2, abs=0.1
-    )
+    assert draw_line_mask(
+        "equispaced", 320, 4, center_fraction=0.08, seed=1
+    ).effective_acceleration == pytest.approx(3.2, abs=0.1)
 
 
 def test_another_process_draws_the_same_mask():
@@ -62,7 +65,9 @@ def test_another_process_draws_the_same_mask():
         "from reshim.physics.masks import *; "
         "print(draw_line_mask('random', 320, 4, seed=evaluation_seed('a.h5')).sha256)"
     )
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
     assert draw_line_mask("random", 320, 4, seed=evaluation_seed("a.h5")).sha256 == other
 
 

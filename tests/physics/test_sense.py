@@ -29,7 +29,9 @@ def test_forward_and_adjoint_match_for_every_size_and_number_of_sets(rows, colum
     mask = torch.rand(shape, generator=torch.Generator().manual_seed(3)) < 0.5
     operator = SenseOperator(maps, mask)
     assert_adjoint(
-        operator, random_complex((2, n_sets, rows, columns), 1), random_complex((2, n_coils, rows, columns), 2)
+        operator,
+        random_complex((2, n_sets, rows, columns), 1),
+        random_complex((2, n_coils, rows, columns), 2),
     )
 
 

@@ -79,7 +79,10 @@ def split_folds(
         n_stop = max(1, round(stop_share * len(order)))
         n_judge = max(1, round(judge_share * len(order)))
         drawn = torch.tensor(
-            [int(generator.choice(stratum)) for stratum in torch.tensor_split(torch.arange(len(order)), n_stop + n_judge)]
+            [
+                int(generator.choice(stratum))
+                for stratum in torch.tensor_split(torch.arange(len(order)), n_stop + n_judge)
+            ]
         )
         # Which strata stop and which judge is a matter of chance too, or one would have the low frequencies.
         shuffled = drawn[torch.from_numpy(generator.permutation(len(drawn)))]

@@ -91,7 +91,9 @@ def adapted(
         return AdaptedAtTestTime(run.network, fallback, scope=mode, budget_seconds=budget_seconds)  # type: ignore[arg-type]
     if mode == "auto":
         if shift_score is None:
-            raise UserError("this run kept no training statistics, so nobody knows what is unusual; adapt 'volume'")
+            raise UserError(
+                "this run kept no training statistics, so nobody knows what is unusual; adapt 'volume'"
+            )
         volume = AdaptedAtTestTime(run.network, fallback, scope="volume", budget_seconds=budget_seconds)
         return AdaptedWhereUnusual(volume, shift_score)
     raise UserError(f"there is no --adapt {mode!r}; there are none, slice, volume, auto and reference")

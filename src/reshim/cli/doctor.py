@@ -46,16 +46,22 @@ def _findings(folder: Path) -> tuple[list[tuple[str, str, str]], bool]:
         except importlib.metadata.PackageNotFoundError:
             optional = name in ("nibabel", "pydicom")
             missing = missing or not optional
-            rows.append((name, "missing", "pip install 'reshim[formats]'" if optional else "pip install reshim"))
+            rows.append(
+                (name, "missing", "pip install 'reshim[formats]'" if optional else "pip install reshim")
+            )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    rows.append(("processor cores", str(cores), f"OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')}"))
+    rows.append(
+        ("processor cores", str(cores), f"OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')}")
+    )
     rows.append(("memory", _memory(), "a 320x320, 15-coil U-net training step of batch 4 takes about 2.5 GB"))
     kept = os.environ.get("MALLOC_TRIM_THRESHOLD_")
     rows.append(
         (
             "large blocks kept by the C library",
             "yes" if kept else "no",
-            "" if kept else "MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000 speeds up training",
+            ""
+            if kept
+            else "MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000 speeds up training",
         )
     )
     rows.append(("GPU", _gpu(), ""))
@@ -63,7 +69,13 @@ def _findings(folder: Path) -> tuple[list[tuple[str, str, str]], bool]:
     free = shutil.disk_usage(place).free / 1e9
     rows.append(("disk", f"{free:.0f} GB free at {place}", "" if free > 5 else "a study needs up to 5 GB"))
     writable = os.access(place, os.W_OK)
-    rows.append(("results folder", "writable" if writable else "not writable", "" if writable else "give another --out"))
+    rows.append(
+        (
+            "results folder",
+            "writable" if writable else "not writable",
+            "" if writable else "give another --out",
+        )
+    )
     return rows, missing or not writable
 
 
@@ -78,4 +90,8 @@ def _memory() -> str:
 def _gpu() -> str:
     import torch
 
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; everything runs on the processor"
+    return (
+        torch.cuda.get_device_name(0)
+        if torch.cuda.is_available()
+        else "none; everything runs on the processor"
+    )

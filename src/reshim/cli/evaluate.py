@@ -24,11 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--where", required=True, metavar="SQL", help="filter over the catalog's columns")
     parser.add_argument("--with", dest="methods", nargs="+", required=True, metavar="METHOD")
     parser.add_argument("--out", type=Path, required=True, metavar="ROWS.parquet")
-    parser.add_argument("--split", default="test", help="split that is scored (default test); 'all' takes every scan")
+    parser.add_argument(
+        "--split", default="test", help="split that is scored (default test); 'all' takes every scan"
+    )
     parser.add_argument("--adapt", default="none", choices=("none", "slice", "volume", "auto", "reference"))
     parser.add_argument("--targets", nargs="+", default=["mvue", "rss"], choices=("mvue", "rss", "clean"))
     parser.add_argument("--metrics", nargs="+", default=["ssim", "psnr", "nmse"], metavar="METRIC")
-    parser.add_argument("--allow-seen", action="store_true", help="score training subjects too, and mark the rows")
+    parser.add_argument(
+        "--allow-seen", action="store_true", help="score training subjects too, and mark the rows"
+    )
     add_scheme(parser)
 
 
@@ -38,7 +42,9 @@ def add_scheme(parser: argparse.ArgumentParser) -> None:
     scheme.add_argument("--mask", default="equispaced", metavar="NAME")
     scheme.add_argument("--acceleration", type=float, default=4, metavar="R")
     scheme.add_argument("--center-lines", type=int, metavar="N", help="fully sampled centre columns")
-    scheme.add_argument("--center-fraction", type=float, metavar="F", help="the same as a share of the columns")
+    scheme.add_argument(
+        "--center-fraction", type=float, metavar="F", help="the same as a share of the columns"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -72,7 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
             records, methods, evaluation, store, adapt=arguments.adapt, on_progress=tick, seen=frozenset(seen)
         )
     if not finished:
-        raise UserError("no scan could be scored:\n" + "\n".join(f"  {x.scan_id}: {x.reason}" for x in left_out))
+        raise UserError(
+            "no scan could be scored:\n" + "\n".join(f"  {x.scan_id}: {x.reason}" for x in left_out)
+        )
     table = store.collect(finished, arguments.out)
     console = Console()
     console.print(f"{table.num_rows} rows of {len(records) - len(left_out)} scans in {arguments.out}")

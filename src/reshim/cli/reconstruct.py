@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 
 NAME = "reconstruct"
-HELP = "Reconstruct a scan of any readable format; with --accelerate, undersample it first and score the result."
+HELP = (
+    "Reconstruct a scan of any readable format; with --accelerate, undersample it first and score the result."
+)
 
 EXAMPLE = """\
 examples:
@@ -21,14 +23,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.epilog = EXAMPLE
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
-    parser.add_argument("--with", dest="method", default="default", metavar="METHOD", help="method or RUN folder")
+    parser.add_argument(
+        "--with", dest="method", default="default", metavar="METHOD", help="method or RUN folder"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--adapt", default="none", choices=("none", "slice", "volume", "auto", "reference"))
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="wall time that adaptation may take")
-    parser.add_argument("--accelerate", type=float, metavar="R", help="undersample a fully sampled scan first")
+    parser.add_argument(
+        "--accelerate", type=float, metavar="R", help="undersample a fully sampled scan first"
+    )
     parser.add_argument("--mask", default="equispaced", metavar="NAME", help="mask of --accelerate")
     parser.add_argument("--center-lines", type=int, metavar="N", help="fully sampled centre columns")
-    parser.add_argument("--center-fraction", type=float, metavar="F", help="the same as a share of the columns")
+    parser.add_argument(
+        "--center-fraction", type=float, metavar="F", help="the same as a share of the columns"
+    )
     parser.add_argument("--format", default="h5,png", metavar="h5,nii,dcm,png")
     parser.add_argument("--complex", action="store_true", help="keep the phase: reconstruction_complex")
 
@@ -81,6 +89,9 @@ def _summary(path: Path, folder: Path, card: object) -> str:
     lines = [f"{path.name} → {folder} ({card.method}, {card.seconds:.1f} s)"]  # type: ignore[attr-defined]
     scores = card.scores  # type: ignore[attr-defined]
     if scores:
-        lines.append("  against its own reference (mvue, support): " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+        lines.append(
+            "  against its own reference (mvue, support): "
+            + ", ".join(f"{k} {v:.4f}" for k, v in scores.items())
+        )
     lines += [f"  warning: {text}" for text in card.warnings]  # type: ignore[attr-defined]
     return "\n".join(lines)

@@ -77,6 +77,7 @@ def evaluate(
     on_progress: Callable[[str], None] | None = None,
     extra: Mapping[str, Any] | None = None,
     seen: frozenset[tuple[str, str]] = frozenset(),
+    keep_images: bool = False,
 ) -> tuple[list[tuple[str, str]], list[LeftOut]]:
     """Score methods on scans; returns (key, method) of the finished rows and the scans that were left out.
 
@@ -93,7 +94,20 @@ def evaluate(
             if missing:
                 prepared = _Prepared.of(record, evaluation)
                 for name, method in missing.items():
-                    rows = list(_rows(record, prepared, name, method, evaluation, adapt, about))
+                    outcome, seconds = _reconstruct(method, prepared.measurement)
+                    magnitude = center_crop(outcome.image.abs(), prepared.measurement.crop)
+                    facts = {
+                        **about,
+                        "method": name,
+                        "method_sha256": digest(method),
+                        "train_seed": getattr(method, "train_seed", None),
+                        "adapt": adapt,
+                        "seconds": seconds,
+                    }
+                    rows = list(_rows(record, prepared, magnitude, outcome, evaluation, facts))
+                    if keep_images:
+                        first = next(iter(prepared.references.values()))
+                        store.put_images(wanted[name], magnitude.numpy(), first.numpy())
                     store.put(wanted[name], [row | {"key": wanted[name]} for row in rows])
                     if on_progress is not None:
                         on_progress(f"{record.scan_id} · {name}")
@@ -139,24 +153,25 @@ def _reference(record: ScanRecord, acquisition: Acquisition, target: str, evalua
     return reference(acquisition, target)  # type: ignore[arg-type]
 
 
-def _rows(
-    record: ScanRecord,
-    prepared: _Prepared,
-    name: str,
-    method: Reconstructor,
-    evaluation: Evaluation,
-    adapt: str,
-    extra: Mapping[str, Any],
-) -> Iterator[dict[str, Any]]:
-    measurement = prepared.measurement
+def _reconstruct(method: Reconstructor, measurement: Measurement) -> tuple[Outcome, float]:
     started = time.perf_counter()
     if isinstance(method, Explains):
         outcome = method.explain(measurement)
     else:
         image = method(measurement)
         outcome = Outcome(image, (False,) * image.shape[0], ("",) * image.shape[0])
-    seconds = time.perf_counter() - started
-    magnitude = center_crop(outcome.image.abs(), measurement.crop)
+    return outcome, time.perf_counter() - started
+
+
+def _rows(
+    record: ScanRecord,
+    prepared: _Prepared,
+    magnitude: Tensor,
+    outcome: Outcome,
+    evaluation: Evaluation,
+    facts: Mapping[str, Any],
+) -> Iterator[dict[str, Any]]:
+    measurement = prepared.measurement
     about = {
         "scan_id": record.scan_id,
         "dataset": record.dataset,
@@ -174,12 +189,7 @@ def _rows(
         "center_lines": prepared.sampling.center_lines,
         "mask_seed": Path(record.path).name,
         "mask_sha256": prepared.sampling.sha256,
-        "method": name,
-        "method_sha256": digest(method),
-        "train_seed": getattr(method, "train_seed", None),
-        "adapt": adapt,
-        "seconds": seconds,
-        **extra,
+        **facts,
     }
     for target, image in prepared.references.items():
         for scores in _scores(magnitude, image, evaluation):
@@ -205,7 +215,11 @@ def _scores(magnitude: Tensor, target: Tensor, evaluation: Evaluation) -> Iterat
         for metric in evaluation.metrics:
             base = metric.removesuffix("_matched")
             image = match_statistics(magnitude, target) if base != metric else magnitude
-            yield {"region": region, "metric": metric, "values": METRICS[base](image, target, volume_max, where)}
+            yield {
+                "region": region,
+                "metric": metric,
+                "values": METRICS[base](image, target, volume_max, where),
+            }
 
 
 def score_one(

@@ -3,11 +3,13 @@
 Work that stands in the store is never done again, and two studies share what they have in common.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -31,6 +33,22 @@ class Store:
     def put(self, key: str, rows: list[dict[str, Any]]) -> None:
         """Keep finished rows; beside first, then renamed."""
         write_rows(self.path(key), rows)
+
+    def image_path(self, key: str) -> Path:
+        """Where the images of a key lie, if they were kept."""
+        return self.path(key).with_suffix(".npz")
+
+    def put_images(self, key: str, images: np.ndarray, reference: np.ndarray) -> None:
+        """Keep the magnitudes (slice, row, column) of a volume and its reference, as half-precision parts."""
+        peak = float(reference.max()) or 1.0
+        path = self.image_path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{key}.partial.npz")
+        halves = {"images": images, "reference": reference}
+        np.savez_compressed(
+            beside, **{k: np.clip(v / peak, 0, 6e4).astype(np.float16) for k, v in halves.items()}
+        )
+        os.replace(beside, path)
 
     def collect(self, finished: Iterable[tuple[str, str]], out: Path) -> pa.Table:
         """Join the rows of some (key, method) into one file, each under the method's name here; return them.
