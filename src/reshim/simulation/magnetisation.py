@@ -79,7 +79,7 @@ def signal_of(tissue: Properties, card: Protocol) -> float:
     else:
         signal = spin_echo(tissue.t1_ms, tissue.t2_ms, card.repetition_ms, card.echo_ms, card.train_ms)
     # Blood that leaves the slice between the two pulses gives no echo; enhanced veins are slow.
-    kept = (0.6 if card.contrast_agent else 0.15) if tissue.flowing else 1.0
+    kept = (0.6 if card.contrast_agent else 0.1) if tissue.flowing else 1.0
     return tissue.density * signal * kept
 
 

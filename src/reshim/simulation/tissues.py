@@ -80,6 +80,8 @@ class Properties:
         return self.shift_ppm != 0.0
 
 
+_WHITE_T1 = {0.2: 361.0, 1.5: 656.0, 3.0: 832.0, 7.0: 1220.0}  # R; at 3 T W, as the share of T2*
+_GREY_T1 = {0.2: 635.0, 1.5: 1188.0, 3.0: 1331.0, 7.0: 2132.0}  # R; at 3 T W
 _FAT_T1 = {1.5: 288.0, 3.0: 371.0}  # G
 _FAT_T2 = {1.5: 165.0, 3.0: 133.0}  # G
 _MUSCLE_T1 = {1.5: 1130.0, 3.0: 1420.0}  # G
@@ -88,13 +90,9 @@ _BLOOD_T1 = {0.2: 776.0, 1.5: 1509.0, 3.0: 1912.0, 7.0: 2550.0}  # R: its power 
 _BLOOD_T2 = {1.5: 290.0, 3.0: 275.0}  # S: oxygenated
 
 TISSUES: dict[str, Tissue] = {
-    # T1 at 0.2, 1.5 and 7 T: R; at 3 T: W, as the share of T2*. T2: A.
-    "white": Tissue(
-        0.70, {0.2: 361, 1.5: 656, 3.0: 832, 7.0: 1220}, {1.5: 80.0, 3.0: 77.0}, exponent=_GROWTH_WHITE
-    ),
-    "grey": Tissue(
-        0.82, {0.2: 635, 1.5: 1188, 3.0: 1331, 7.0: 2132}, {1.5: 100.0, 3.0: 85.0}, exponent=_GROWTH_GREY
-    ),
+    # Grey and white matter: T2 from A, densities from P.
+    "white": Tissue(0.70, _WHITE_T1, {1.5: 80.0, 3.0: 77.0}, exponent=_GROWTH_WHITE),
+    "grey": Tissue(0.82, _GREY_T1, {1.5: 100.0, 3.0: 85.0}, exponent=_GROWTH_GREY),
     # Between grey and white matter; iron shortens T2.
     "deep_grey": Tissue(0.80, {1.5: 1000.0, 3.0: 1200.0}, {1.5: 85.0, 3.0: 68.0}, 0.6),
     "csf": Tissue(1.0, {3.0: 4300.0}, {3.0: 2000.0, 7.0: 1050.0}, exponent=0.0),  # R, C
