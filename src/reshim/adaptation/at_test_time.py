@@ -52,10 +52,10 @@ class AdaptedAtTestTime:
     scope: Literal["slice", "volume"] = "volume"
     """Whether slices share the adapted weights."""
 
-    steps: int = 150
+    steps: int = 60
     """At most so many updates."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """Of Adam, reached after `warm_up` steps."""
 
     warm_up: int = 10
@@ -70,7 +70,7 @@ class AdaptedAtTestTime:
     stop_share: float = 0.1
     """Share of the acquired columns off the centre that stops."""
 
-    judge_share: float = 0.1
+    judge_share: float = 0.15
     """Share of the acquired columns off the centre that judges."""
 
     check_every: int = 10
@@ -79,7 +79,7 @@ class AdaptedAtTestTime:
     patience: int = 5
     """Looks without a lower stopping error before the fit ends."""
 
-    margin: float = 1.0
+    margin: float = 2.0
     """Standard errors by which the judging fold must show a gain."""
 
     budget_seconds: float | None = None
@@ -191,12 +191,13 @@ class AdaptedAtTestTime:
         """Mean gain over the fall-back on the judging fold, and its standard error.
 
         Both see the samples of the fitting and the stopping fold. The unit is one held-out column (or sample)
-        of one slice, so that a single slice has an error too.
+        of one slice, so that a single slice has an error too; its gain is the logarithm of the ratio of the
+        misfits' energies, so that columns near and far from frequency 0 count alike.
         """
         seen = seen_through(measurement, folds.fit | folds.stop)
-        adapted = unit_errors(_in_batches(network, seen, self.batch_slices), measurement, folds.judge)
-        before = unit_errors(_in_batches(self.fallback, seen, self.batch_slices), measurement, folds.judge)
-        gain = before - adapted
+        adapted = unit_energies(_in_batches(network, seen, self.batch_slices), measurement, folds.judge)
+        before = unit_energies(_in_batches(self.fallback, seen, self.batch_slices), measurement, folds.judge)
+        gain = torch.log(before / adapted)
         if gain.numel() < 2:
             return gain.mean().item(), 0.0
         return gain.mean().item(), (gain.std() / gain.numel() ** 0.5).item()
@@ -210,15 +211,14 @@ def fold_error(image: Image, measurement: Measurement, fold: Mask) -> Tensor:
     return misfit / wanted.abs().sum((-3, -2, -1)).clamp_min(torch.finfo(misfit.dtype).tiny)
 
 
-def unit_errors(image: Image, measurement: Measurement, fold: Mask) -> Tensor:
-    """The relative l1 misfit of each held-out column (or, of a 2-D mask, sample) of each slice, flattened."""
+def unit_energies(image: Image, measurement: Measurement, fold: Mask) -> Tensor:
+    """Energy of the misfit in each held-out column (or, of a 2-D mask, sample) of each slice, flattened."""
     operator = SenseOperator(measurement.maps, fold)  # type: ignore[arg-type]
-    wanted = torch.where(fold, measurement.kspace, 0)
-    axes = (-3, -2) if fold.shape[-2] == 1 else (-3,)
-    misfit = (operator.forward(image.unsqueeze(-3)) - wanted).abs().sum(axes)
-    energy = wanted.abs().sum(axes)
-    held = (fold.squeeze(-2) if fold.shape[-2] == 1 else fold).squeeze(1)
-    return misfit[held] / energy[held].clamp_min(torch.finfo(misfit.dtype).tiny)
+    misfit = operator.forward(image.unsqueeze(-3)) - torch.where(fold, measurement.kspace, 0)
+    by_column = fold.shape[-2] == 1
+    energy = misfit.abs().square().sum((-3, -2) if by_column else -3)
+    held = (fold.squeeze(-2) if by_column else fold).squeeze(1)
+    return energy[held].clamp_min(torch.finfo(energy.dtype).tiny)
 
 
 def _draw(n_items: int, batch: int, generator: torch.Generator) -> Tensor:
