@@ -1,0 +1,156 @@
+"""Our U-net and E2E-VarNet against the `fastmri` package's, at equal weights and equal output.
+
+    python benchmarks/networks.py [JOB ...] [--pairs 5] [--threads 2] [--size 320] [--coils 15]
+
+One JSON line a job: the median of the ratios of pairs measured in turn in this one process (theirs over ours:
+2 is twice as fast), of wall and of processor time, and the largest difference of the outputs over their
+maximum. Both sides run with the C library told to keep freed memory, which by itself is worth 1.5 times at
+batch 4. On a busy machine read `cpu_ratio`, with `--threads 1`.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
+
+if __name__ == "__main__" and any(os.environ.get(name) != value for name, value in MALLOC.items()):
+    os.environ.update(MALLOC)
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+
+import torch  # noqa: E402
+from fastmri.losses import SSIMLoss  # noqa: E402
+from fastmri.models import Unet  # noqa: E402
+from fastmri.models import VarNet as FastmriVarNet  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from reshim.networks.unet import UNetCore  # noqa: E402
+from reshim.networks.varnet import VarNet  # noqa: E402
+from reshim.types import Calibration, Measurement  # noqa: E402
+
+Side = tuple[nn.Module, Callable[[], Tensor]]
+ACCELERATION, CENTER_LINES = 4, 24
+
+
+def unet_sides(batch: int, size: int) -> tuple[Side, Side]:
+    torch.manual_seed(0)
+    theirs, ours = Unet(1, 1, chans=32, num_pool_layers=4), UNetCore(1, 1, 32, 4)
+    ours.load_state_dict(theirs.state_dict())
+    image = torch.randn(batch, 1, size, size)
+    return (theirs, lambda: theirs(image)), (ours, lambda: ours(image))
+
+
+def varnet_sides(size: int, coils: int, low_memory: bool = False) -> tuple[Side, Side]:
+    torch.manual_seed(0)
+    theirs = FastmriVarNet(num_cascades=8, sens_chans=8, sens_pools=4, chans=18, pools=4)
+    ours = VarNet(cascades=8, low_memory=low_memory)
+    ours.core.load_state_dict(theirs.state_dict())
+    start = (size - CENTER_LINES + 1) // 2
+    mask = torch.zeros(1, 1, 1, size, dtype=torch.bool)
+    mask[..., ::ACCELERATION] = True
+    mask[..., start : start + CENTER_LINES] = True
+    kspace = torch.where(mask, torch.randn(1, coils, size, size, dtype=torch.complex64), 0)
+    measurement = Measurement(
+        kspace=kspace,
+        mask=mask,
+        calibration=Calibration(0, size, start, start + CENTER_LINES),
+        acquirable=torch.ones_like(mask),
+        crop=(size, size),
+        name="benchmark",
+    )
+    pairs, broad = torch.view_as_real(kspace), mask.unsqueeze(-1)
+    return (theirs, lambda: theirs(pairs, broad, CENTER_LINES)), (ours, lambda: ours(measurement).real)
+
+
+def inference(side: Side) -> Callable[[], Tensor]:
+    network, call = side
+    network.eval()
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            return call()
+
+    return run
+
+
+def training_step(side: Side) -> Callable[[], Tensor]:
+    network, call = side
+    network.train()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-6)
+    loss_of = SSIMLoss()
+
+    def run() -> Tensor:
+        optimiser.zero_grad(set_to_none=True)
+        output = call()
+        images = output.reshape(-1, 1, *output.shape[-2:])
+        target = images.detach().roll(1, -1)
+        loss_of(images, target, data_range=target.amax((1, 2, 3))).backward()
+        optimiser.step()
+        return output.detach()
+
+    return run
+
+
+def timed(run: Callable[[], Tensor]) -> tuple[float, float, Tensor]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    output = run()
+    return time.perf_counter() - wall, time.process_time() - cpu, output
+
+
+def compare(theirs: Callable[[], Tensor], ours: Callable[[], Tensor], pairs: int) -> dict[str, float]:
+    """Pairs in turn, the first of each alternating; one of each beforehand to warm up and to compare."""
+    expected, got = timed(theirs)[2], timed(ours)[2]
+    times = []
+    for pair in range(pairs):
+        measured = {side: timed(side)[:2] for side in ((theirs, ours) if pair % 2 else (ours, theirs))}
+        times.append((*measured[theirs], *measured[ours]))
+    wall, cpu, our_wall, our_cpu = zip(*times, strict=True)
+    return {
+        "ratio": round(statistics.median(a / b for a, b in zip(wall, our_wall, strict=True)), 3),
+        "cpu_ratio": round(statistics.median(a / b for a, b in zip(cpu, our_cpu, strict=True)), 3),
+        "fastmri_s": round(statistics.median(wall), 4),
+        "ours_s": round(statistics.median(our_wall), 4),
+        "difference": float(f"{((got - expected).abs().max() / expected.abs().max()).item():.1e}"),
+    }
+
+
+def jobs(size: int, coils: int) -> dict[str, tuple[Callable[[], tuple[Side, Side]], Callable]]:
+    return {
+        "unet-inference-b1": (lambda: unet_sides(1, size), inference),
+        "unet-inference-b4": (lambda: unet_sides(4, size), inference),
+        "unet-training-b1": (lambda: unet_sides(1, size), training_step),
+        "unet-training-b4": (lambda: unet_sides(4, size), training_step),
+        "varnet-inference": (lambda: varnet_sides(size, coils), inference),
+        "varnet-training": (lambda: varnet_sides(size, coils), training_step),
+        "varnet-training-low-memory": (lambda: varnet_sides(size, coils, low_memory=True), training_step),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("jobs", nargs="*", metavar="JOB")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--coils", type=int, default=15)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    known = jobs(arguments.size, arguments.coils)
+    for name in arguments.jobs or known:
+        if name not in known:
+            parser.error(f"there is no job {name!r}; there are {', '.join(known)}")
+        make, as_job = known[name]
+        theirs, ours = make()
+        result = compare(as_job(theirs), as_job(ours), arguments.pairs)
+        shape = {"size": arguments.size, "coils": arguments.coils, "threads": arguments.threads}
+        print(json.dumps({"job": name, **shape, **result}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
