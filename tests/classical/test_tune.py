@@ -15,7 +15,9 @@ def pair(noise: float = 0.0, name: str = "one", factor: float = 1.0) -> tuple:
 
 def test_the_value_that_made_the_reference_is_chosen():
     # Fully sampled, a ridge divides the image by 1 + ridge.
-    tuned = tune(lambda ridge: Sense(ridge=ridge), [0.0, 0.25, 0.5, 1.0], [pair(factor=1.5)])
+    tuned = tune(
+        lambda ridge: Sense(ridge=ridge, times_noise=False), [0.0, 0.25, 0.5, 1.0], [pair(factor=1.5)]
+    )
     assert tuned.chosen == 0.5
     assert tuned.scores[2] < 1e-6
     assert not tuned.at_the_edge
@@ -26,14 +28,20 @@ def test_a_metric_that_rises_is_maximised():
         return -(image - reference).square().mean((-2, -1))
 
     tuned = tune(
-        lambda ridge: Sense(ridge=ridge), [0.0, 0.5], [pair(factor=1.5)], closeness, larger_is_better=True
+        lambda ridge: Sense(ridge=ridge, times_noise=False),
+        [0.0, 0.5],
+        [pair(factor=1.5)],
+        closeness,
+        larger_is_better=True,
     )
     assert tuned.chosen == 0.5
     assert tuned.at_the_edge
 
 
 def test_what_was_chosen_is_written_with_the_scans_that_were_seen(tmp_path):
-    tuned = tune(lambda ridge: Sense(ridge=ridge), [0.0, 0.5], [pair(name="a"), pair(name="b")])
+    tuned = tune(
+        lambda ridge: Sense(ridge=ridge, times_noise=False), [0.0, 0.5], [pair(name="a"), pair(name="b")]
+    )
     tuned.write(tmp_path / "ridge.json")
     saved = json.loads((tmp_path / "ridge.json").read_text())
     assert saved["chosen"] == 0.0
@@ -43,4 +51,4 @@ def test_what_was_chosen_is_written_with_the_scans_that_were_seen(tmp_path):
 
 def test_nothing_to_tune_on_is_refused():
     with pytest.raises(ValueError, match="got 2 and 0"):
-        tune(lambda ridge: Sense(ridge=ridge), [0.0, 0.5], [])
+        tune(lambda ridge: Sense(ridge=ridge, times_noise=False), [0.0, 0.5], [])

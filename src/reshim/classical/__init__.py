@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 CLASSES = {
     "zero-filled": ("zero_filled", "ZeroFilled"),
     "sense": ("sense", "Sense"),
+    "l1-wavelet": ("l1_wavelet", "L1Wavelet"),
+    "total-variation": ("total_variation", "TotalVariation"),
 }
 """Name: file, class."""
 
