@@ -47,7 +47,7 @@ def draw(subject: int, geometry: Geometry, seed: int = 0, lesions: bool = False)
     Parameters
     ----------
     subject
-        Number in the population; odd or even says nothing, left and right knees are drawn at random.
+        Number in the population; whether it is a left or a right knee is drawn at random.
     geometry
         Grid and slices.
     seed

@@ -7,7 +7,6 @@ Ours differs: how much of a pixel a finding takes is known, so its box is exact.
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from reshim.seeds import numpy_generator_of
@@ -98,8 +97,3 @@ def box_of(share: Tensor, spacing_mm: tuple[float, float]) -> tuple[float, float
         (float(rows[-1]) + 1) * spacing_mm[0],
         (float(columns[-1]) + 1) * spacing_mm[1],
     )
-
-
-def strongest(shares: list[Tensor]) -> int:
-    """The slice that holds most of a finding."""
-    return int(torch.stack([share.sum() for share in shares]).argmax())

@@ -1,7 +1,7 @@
 """What differs between two knees: sizes, pose, tissue thicknesses, textures, each with its range.
 
 Source: cartilage thickness F. Eckstein et al., Osteoarthritis Cartilage 9:101 (2001); condylar width
-V. Mahfouz et al., Clin. Orthop. Relat. Res. 470:172 (2012).
+M. Mahfouz et al., Clin. Orthop. Relat. Res. 470:172 (2012).
 Ours differs: the quantities are drawn one by one, not from a statistical shape model, so they are
 correlated through the overall size alone.
 """
