@@ -65,3 +65,15 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path):
         load_weights(path, build("unet-tiny"))
     with pytest.raises(UserError, match="no readable safetensors"):
         load_weights(tmp_path / "absent.safetensors", build("unet-tiny"))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_bfloat16_convolutions_leave_the_image_in_single_precision(name, blobs):
+    network = build(name).eval()
+    measurement = blobs(rows=48, columns=48)
+    with torch.no_grad():
+        image = network(measurement)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = network(measurement)
+    assert half.dtype == torch.complex64
+    assert (half - image).norm() < 0.1 * image.norm()
