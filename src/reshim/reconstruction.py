@@ -21,7 +21,7 @@ from reshim.methods import alarm_of, method_of
 from reshim.physics.fourier import center_crop
 from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
-from reshim.scans import load, open_scan
+from reshim.scans import open_scan
 from reshim.types import Acquisition, Measurement, Outcome
 
 
@@ -77,8 +77,8 @@ def reconstruct_file(path: Path, request: Request, folder: Path) -> Card:
     UserError
         If the method or what is asked of it does not fit the scan.
     """
-    record = open_scan(path)
-    acquisition = load(record, request.slices)
+    scan = open_scan(path)
+    record, acquisition = scan.record, scan.load(request.slices)
     measurement = _measure(acquisition, request, path)
     method = method_of(request.method, request.adapt, request.budget_seconds)
     started = time.perf_counter()
