@@ -76,8 +76,7 @@ def draw(subject: int, geometry: Geometry, seed: int = 0, lesions: bool = False)
 
 def _tissues(view: SliceView, width: float) -> Tensor:
     """Fractions (tissue, row, column): the layers in their order, each in its window."""
-    head = view.enter("head")
-    assert head is not None
+    head = view.everywhere("head")
     paint = head.paint
     paint.put(membership(-head.at["outer"], width))
     face = head.enter("face")

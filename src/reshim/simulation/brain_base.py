@@ -19,9 +19,9 @@ def shape_head(region: Region) -> None:
     x, y, z = region.points
     points, traits = region.points, region.traits
     gap = 0.9 + 1.1 * traits.atrophy + 0.4 * region.noise("gap", 45) + 1.2 * torch.sigmoid((z - 45) / 8)
-    fossa = Ellipsoid((0.0, 54.0, -36.0), (54.0, 45.0, 31.0), power=2.3)(points)
-    fossa = torch.maximum(fossa, cerebellum_of(region) + 2)
-    canal = Tube(((0.0, 34.0, -55.0), (0.0, 42.0, -120.0)), (14.0, 11.0))(points)
+    fossa = Ellipsoid((0.0, 31.0, -38.0), (25.0, 22.0, 27.0))(points)
+    fossa = smooth_union(fossa, cerebellum_of(region) + 1 + gap.clamp_min(0.6), 5.0)
+    canal = Tube(((0.0, 36.0, -60.0), (0.0, 42.0, -120.0)), (12.0, 10.5))(points)
     cisterns = Ellipsoid((0.0, 8.0, -20.0), (20.0, 20.0, 12.0))(points)
     cavity = smooth_union(cerebrum_of(region) + gap.clamp_min(0.6), smooth_union(fossa, canal, 8.0), 6.0)
     cavity = smooth_union(cavity, cisterns, 6.0)
@@ -42,6 +42,7 @@ def shape_head(region: Region) -> None:
         "outer": smooth_union(smooth_union(outer, neck, 18.0), nose, 14.0),
         "cavity": cavity,
         "skull": (traits.skull_mm * (1 + 0.18 * region.noise("skull", 40))).clamp_min(2.5) * thin + brow,
+        "pads": region.noise("pads", 34),
         "bundles": distance_to_zero(region.waves("muscle", 21, 20, 0.3), region.lattice.spacing_mm, 0.08),
     }
 
@@ -69,7 +70,7 @@ def shape_hindbrain(region: Region) -> None:
         "arms": arms,
         "fourth": torch.maximum(chamber, aqueduct),
         "cerebellum": cerebellum_of(region),
-        "folia": 36 * angle + 0.9 * back + 1.3 * region.noise("folia", 30),
+        "folia": 36 * angle + 0.9 * back + 2.4 * region.noise("folia", 30) + 0.6 * region.waves("leaves", 16),
     }
 
 
@@ -114,6 +115,7 @@ def shape_face(region: Region) -> None:
             ((46.0, -62.0, -50.0), (60.0, -48.0, -54.0), (68.0, -18.0, -52.0), (70.0, 6.0, -48.0)),
             (5.0, 4.5, 2.8, 2.8),
         ),
+        Tube(((0.0, 19.0, -80.0), (0.0, 24.0, -130.0)), (9.0, 9.0)),
         Tube(((54.0, 2.0, -52.0), (52.0, -8.0, -70.0), (50.0, -14.0, -100.0)), (4.0, 5.0, 6.0)),
         Tube(
             ((0.0, -86.0, -22.0), (20.0, -84.0, -18.0), (42.0, -70.0, -18.0), (48.0, -58.0, -32.0)),

@@ -42,7 +42,7 @@ def shape_cortex(region: Region) -> None:
     hull = smooth_intersection(cerebrum_of(region), -1.4 - cerebellum_of(region), 2.0)
     midline = x + region.noise("midline", 50)
     # Depth inside the region where the hemispheres are joined, seen from the side.
-    arch = Ellipsoid((0.0, 5.0, 2.0), (1e3, 37.0, 27.0), power=2.1)((none, y, z))
+    arch = Ellipsoid((0.0, 5.0, 3.0), (1e3, 37.0, 29.0), power=2.1)((none, y, z))
     below = Ellipsoid((0.0, 16.0, -10.0), (1e3, 20.0, 22.0))((none, y, z))
     joined = smooth_union(arch, below, 6.0)
     slant = (z - 1 - 0.5 * y - 2.5 * region.noise("sylvian", 30)) / 1.118
@@ -55,6 +55,8 @@ def shape_cortex(region: Region) -> None:
     surface = smooth_intersection(smooth_intersection(fissure, sylvian, 4.0), hull, 6.0)
     primary = (14.5 + 4.5 * region.noise("depth1", 36)).clamp(5, 24)
     secondary = (5 + 4 * region.noise("depth2", 30)).clamp(-3, 12)
+    # No sulcus enters the bridge between the hemispheres.
+    bridge = joined - 1.2 * (x.abs() - 8).clamp_min(0)
     region.fields |= _folds(region, surface)
     region.fields |= {
         "hull": hull,
@@ -65,10 +67,11 @@ def shape_cortex(region: Region) -> None:
         "reach": reach,
         "island": island,
         "rim": rim,
-        "beyond1": surface - primary,
-        "beyond2": surface - secondary,
+        "beyond1": torch.maximum(surface - primary, bridge),
+        "beyond2": torch.maximum(surface - secondary, bridge),
         "ribbon": traits.ribbon_mm * (1 + 0.1 * region.noise("ribbon", 32)),
         "width": 0.45 + 0.8 * traits.atrophy + 0.35 * region.noise("width", 32),
+        "sinus": 1.4 + 2.4 * torch.sigmoid((y - 10) / 25),
         "veins": distance_to_zero(region.noise("veins", 31), region.lattice.spacing_mm, 0.05),
     }
 
@@ -131,7 +134,7 @@ def shape_deep(region: Region) -> None:
         "pallidum": Ellipsoid((20.5, 3.0, 0.0), (4.6, 10.0, 7.5), (0.0, -14.0, -22.0))(side),
         "thalamus": Ellipsoid((11.3, 18.0, 7.0), (8.6, 14.5, 9.5), (0.0, 0.0, -26.0), 2.2)(side),
         "limbic": hippocampus,
-        "cistern": Ellipsoid((0.0, 42.0, -3.0), (8.0, 6.0, 9.0))(region.points),
+        "cistern": Ellipsoid((0.0, 42.0, -3.0), (6.5, 4.5, 8.5))(region.points),
     }
 
 
@@ -143,15 +146,15 @@ def _ventricles(region: Region) -> Tensor:
     horn = _tube(
         (x, y, 0.62 * z),
         (18.0, -33.0, 3.1, 1.2 * size),
-        (13.0, -26.0, 4.6, 2.8 * size),
-        (7.5, -13.0, 7.0, 3.3 * size),
-        (5.5, -2.0, 10.4, 3.0 * size),
-        (9.5, 12.0, 13.6, 3.7 * size),
-        (14.0, 25.0, 13.6, 3.4 * size),
+        (13.0, -26.0, 5.0, 3.0 * size),
+        (6.5, -13.0, 8.7, 3.8 * size),
+        (5.2, -2.0, 12.0, 3.8 * size),
+        (7.0, 12.0, 14.3, 4.6 * size),
+        (14.0, 25.0, 14.3, 3.8 * size),
     )
     body = _tube(
         (x, y, z),
-        (14.0, 25.0, 21.5, 3.9 * size),
+        (14.0, 25.0, 22.5, 4.2 * size),
         (20.0, 35.0, 17.0, 4.2 * size),
         (25.0, 43.0, 9.0, 4.8 * size),
         (25.5, 52.0, 6.0, 3.2 * size),

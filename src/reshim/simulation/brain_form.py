@@ -18,12 +18,12 @@ Corner = Triple
 
 # Name: lowest and highest atlas corner, spacing of the lattice in mm, what fills it.
 REGIONS: dict[str, tuple[Corner, Corner, float, Callable[[Region], None]]] = {
-    "head": ((-86.0, -118.0, -95.0), (86.0, 120.0, 94.0), 3.5, shape_head),
+    "head": ((-86.0, -118.0, -108.0), (86.0, 120.0, 94.0), 3.5, shape_head),
     "cerebrum": ((-76.0, -72.0, -46.0), (76.0, 108.0, 80.0), 3.0, shape_cortex),
     "deep": ((-38.0, -37.0, -26.0), (38.0, 76.0, 32.0), 2.5, shape_deep),
-    "hindbrain": ((-62.0, 0.0, -95.0), (62.0, 98.0, 2.0), 3.0, shape_hindbrain),
+    "hindbrain": ((-62.0, 0.0, -108.0), (62.0, 98.0, 6.0), 3.0, shape_hindbrain),
     "arteries": ((-46.0, -36.0, -66.0), (46.0, 42.0, 14.0), 2.5, shape_arteries),
-    "face": ((-84.0, -112.0, -95.0), (84.0, 44.0, 2.0), 3.0, shape_face),
+    "face": ((-84.0, -112.0, -108.0), (84.0, 44.0, 2.0), 3.0, shape_face),
 }
 
 

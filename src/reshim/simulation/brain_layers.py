@@ -87,7 +87,9 @@ def paint_soft(paint: Paint, at: Fields, width: float) -> None:
     """Fat under the skin, muscles with fat between their bundles."""
     bundles = at["bundles"]
     paint.put(membership(6.5 - at["outer"] + 0.6 * bundles.clamp(-2, 2), 1.5), scalp_fat=0.93, skin=0.07)
-    paint.put(membership(0.5 - bundles.abs(), width), scalp_fat=0.7, muscle=0.3)
+    # Septa of fat between bundles fade out in places and widen to pads in others.
+    fat = torch.maximum(0.3 + 0.35 * at["pads"] - bundles.abs(), 2.5 * at["pads"] - 3.2)
+    paint.put(membership(fat, width), scalp_fat=0.75, muscle=0.25)
     paint.rest("muscle")
 
 
@@ -95,7 +97,7 @@ def paint_membranes(paint: Paint, at: Fields, width: float) -> None:
     """Superior sagittal sinus, falx, and the veins that lie on the brain."""
     aside, below = at["midline"].abs(), at["cavity"]
     # A triangle under the vault, on the midline, growing backwards.
-    sinus = membership(3.4 - aside - 0.55 * (below - 0.5).clamp_min(0), width)
+    sinus = membership(at["sinus"] - aside - 0.55 * (below - 0.5).clamp_min(0), width)
     paint.put(sinus * membership(-at["joined"] - 20, 6), vessel=1)
     paint.put(membership(0.4 - aside, width) * membership(-at["joined"] - 10, 3), dura=1)
     near = (at["hull"] + 0.4).abs()
@@ -118,7 +120,7 @@ def paint_hindbrain(paint: Paint, at: Fields, width: float) -> None:
     shallow = membership(9 + 4 * branch - depth, 3)
     paint.put(membership(depth - 11 + 4.5 * branch - leaf, 1.5), white=1)
     body = membership(depth - 1.2 * (leaf - 0.1).clamp_min(0) * shallow, width)
-    paint.put(body * membership(leaf - 0.85, 0.5) * shallow * 0.8, csf=1)
+    paint.put(body * membership(leaf - 0.85, 0.5) * shallow * 0.55, csf=1)
     paint.put(body * membership(-leaf - 0.7, 0.6) * membership(depth - 2, 2) * 0.8, white=1)
     paint.put(body, grey=1)
 

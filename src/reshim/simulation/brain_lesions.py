@@ -115,9 +115,10 @@ def _white_places(form: Form) -> Tensor:
     """Body coordinates (place, 3) well inside white matter."""
     lattice, names, values = form.parts["cerebrum"]
     field = dict(zip(names, values, strict=True))
-    deep = (field["beyond1"] > 2) & (field["hull"] > 14) & (field["joined"] < 4) & (field["slant"] > 8)
-    x, y, z = (axis.expand(deep.shape)[deep] for axis in lattice.points())
-    return torch.stack((x, y, z), 1)
+    x, y, z = lattice.points()
+    deep = (field["beyond1"] > 2) & (field["hull"] > 14) & (field["midline"].abs() > 14) & (field["rim"] > 2)
+    deep &= z > 0
+    return torch.stack([axis.expand(deep.shape)[deep] for axis in (x, y, z)], 1)
 
 
 def boxes_of(

@@ -4,6 +4,7 @@ A region of the body is entered through a window of its own, so that painting th
 around them. What a pixel becomes does not depend on how the window was cut.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Optional
 
@@ -45,13 +46,17 @@ class SliceView:
         rows, columns = (_span(self.axes[p], *_reach(lattice, p)) for p in self.order[0][:2])
         if rows.start == rows.stop or columns.start == columns.stop:
             return None
-        axes = self._cropped((rows, columns))
-        own = {
-            name: values.permute(self.order[1]).contiguous()
-            for name, values in self.form.read(part, axes).items()
-        }
         around = {name: values[:, rows, columns] for name, values in self.at.items()}
-        return SliceView(self.form, self.order, axes, around | own, self.paint.within((rows, columns)))
+        paint = self.paint.within((rows, columns))
+        return SliceView(self.form, self.order, self._cropped((rows, columns)), around, paint).everywhere(
+            part
+        )
+
+    def everywhere(self, part: str) -> "SliceView":
+        """The same view with a region's fields added; beyond its box they keep their outermost values."""
+        read = self.form.read(part, self.axes)
+        own = {name: values.permute(self.order[1]).contiguous() for name, values in read.items()}
+        return SliceView(self.form, self.order, self.axes, self.at | own, self.paint)
 
     def points(self) -> Points:
         """x, y and z of the pixels, each (sub-plane, row, column)."""
@@ -101,9 +106,11 @@ def _outline(form: Form, normal_mm: Tensor, places: tuple[int, int, int], axes: 
         filled = body.any(rest[1]).any(rest[0]).nonzero()
         if not len(filled):
             return slice(0, 0), slice(0, 0)
-        low, high = (lattice.start_mm[along] + lattice.spacing_mm * int(filled[i]) for i in (0, -1))
-        # The surface may lie up to a node beyond the last one inside.
-        spans.append(_span(axes[along], low - lattice.spacing_mm, high + lattice.spacing_mm))
+        # The surface may lie up to a node beyond the last one inside; a neck goes on beyond the lattice.
+        low, high = int(filled[0]) - 1, int(filled[-1]) + 1
+        low_mm = lattice.start_mm[along] + lattice.spacing_mm * low if low >= 0 else -math.inf
+        high_mm = lattice.start_mm[along] + lattice.spacing_mm * high
+        spans.append(_span(axes[along], low_mm, high_mm if high < lattice.counts[along] else math.inf))
     return spans[0], spans[1]
 
 
