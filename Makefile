@@ -26,7 +26,7 @@ lint: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/run.py
 
-docs: $(VENV)/.installed-test
+docs: $(VENV)/.installed-docs
 	$(BIN)/python docs/build.py
 
 $(VENV)/bin/python:
@@ -41,6 +41,10 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml requirements.lock
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.lock -e '.[formats,lint,test]'
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c requirements.lock fastmri
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.lock -e '.[docs]'
 	touch $@
 
 clean:
