@@ -118,16 +118,24 @@ def test_an_undersampled_scan_is_not_undersampled_again_and_has_no_reference():
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(5, 30), st.integers(5, 30), st.integers(0, 4), st.integers(0, 4), st.integers(0, 1000))
-def test_the_calibration_block_found_is_fully_sampled_and_holds_the_planted_one(
-    rows, columns, up, left, seed
-):
+def test_the_calibration_block_found_is_full_and_cannot_grow(rows, columns, up, left, seed):
     mask = torch.rand(1, 1, rows, columns, generator=torch.Generator().manual_seed(seed)) < 0.3
     top, side = max(rows // 2 - up, 0), max(columns // 2 - left, 0)
     mask[..., top : rows // 2 + up + 1, side : columns // 2 + left + 1] = True
     found = find_calibration(mask)
-    assert mask[..., found.block[0], found.block[1]].all()
-    assert found.row_start <= top
-    assert found.row_stop >= min(rows // 2 + up + 1, rows)
+    plane = mask[0, 0]
+    assert plane[found.block].all()
+    assert found.row_start <= rows // 2 < found.row_stop
+    assert found.column_start <= columns // 2 < found.column_stop
+    neighbours = [
+        plane[row, found.block[1]] for row in (found.row_start - 1, found.row_stop) if 0 <= row < rows
+    ]
+    neighbours += [
+        plane[found.block[0], column]
+        for column in (found.column_start - 1, found.column_stop)
+        if 0 <= column < columns
+    ]
+    assert not any(bool(line.all()) for line in neighbours)
 
 
 def test_without_frequency_zero_there_is_no_calibration_block():

@@ -70,7 +70,10 @@ def test_no_arrow_runs_backwards():
 def test_no_two_packages_import_each_other():
     drawn = arrows()
     pairs = {
-        tuple(sorted((owner, other))) for owner in drawn for other in drawn[owner] if owner in drawn.get(other, ())
+        tuple(sorted((owner, other)))
+        for owner in drawn
+        for other in drawn[owner]
+        if owner in drawn.get(other, ())
     }
     assert not pairs
 

@@ -35,7 +35,10 @@ def test_what_only_looks_on_does_not_count():
 
 
 def test_another_process_agrees():
-    code = "from reshim.digest import digest; from reshim.acquire import Scheme; print(digest(Scheme(), {'a': [1, None]}))"
+    code = (
+        "from reshim.digest import digest; from reshim.acquire import Scheme; "
+        "print(digest(Scheme(), {'a': [1, None]}))"
+    )
     other = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.strip()

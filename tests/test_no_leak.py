@@ -104,6 +104,8 @@ def test_the_reference_algorithm_sees_acquired_samples_alone(pair):
 
 
 def test_the_alarm_sees_acquired_samples_alone(pair):
-    statistics = Statistics.of(features(pair[0]) + torch.randn(2, 17, generator=torch.Generator().manual_seed(0)))
+    statistics = Statistics.of(
+        features(pair[0]) + torch.randn(2, 17, generator=torch.Generator().manual_seed(0))
+    )
     alarm = Alarm(statistics)
     assert alarm(pair[0]) == alarm(pair[1])

@@ -4,9 +4,11 @@ Arrays are ``(..., coil, row, column)`` for k-space and ``(..., row, column)`` f
 The batch in front is nameless: mostly the slices of one volume.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
@@ -95,25 +97,30 @@ class Measurement:
             )
 
     def with_maps(self, estimate: "MapEstimator") -> "Measurement":
-        """This measurement with coil maps, estimated once: one that has maps is returned as it is."""
+        """The same measurement with coil maps, estimated once: one that has maps is returned as it is."""
         return self if self.maps is not None else estimate(self)
 
     def item(self, index: int) -> "Measurement":
         """One batch item as a batch of one: what a method sees that takes slices one by one."""
+        return self.take([index])
 
-        def cut(tensor: Tensor | None, trailing: int) -> Tensor | None:
-            if tensor is None or tensor.ndim <= trailing:
-                return tensor
-            return tensor[index : index + 1] if tensor.shape[0] > 1 else tensor
+    def take(self, indices: Sequence[int]) -> "Measurement":
+        """Some batch items; what all items share stays shared."""
+        chosen = torch.as_tensor(indices, device=self.kspace.device)
+
+        def cut(tensor: Tensor) -> Tensor:
+            return tensor[chosen] if tensor.shape[0] > 1 else tensor
 
         return replace(
             self,
-            kspace=self.kspace[index : index + 1],
-            mask=cut(self.mask, 3),
-            acquirable=cut(self.acquirable, 3),
-            maps=cut(self.maps, 4),
-            noise_std=cut(self.noise_std, 0),
-            slices=None if self.slices is None else self.slices[index : index + 1],
+            kspace=self.kspace[chosen],
+            mask=cut(self.mask),
+            acquirable=cut(self.acquirable),
+            maps=None if self.maps is None else cut(self.maps),
+            noise_std=self.noise_std
+            if self.noise_std is None or self.noise_std.ndim == 0
+            else cut(self.noise_std),
+            slices=None if self.slices is None else tuple(self.slices[index] for index in indices),
         )
 
 

@@ -163,7 +163,7 @@ class AdaptedAtTestTime:
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate * min(1.0, (step + 1) / max(self.warm_up, 1))
             chosen = _draw(measurement.kspace.shape[0], self.batch_slices, generator)
-            part = _pick(measurement, chosen)
+            part = measurement.take(chosen.tolist())
             seen = hide(folds.fit[chosen], candidates[chosen], self.hidden_share, generator)
             loss = fold_error(network(seen_through(part, seen)), part, folds.fit[chosen]).mean()
             optimizer.zero_grad(set_to_none=True)
@@ -225,26 +225,11 @@ def _draw(n_items: int, batch: int, generator: torch.Generator) -> Tensor:
     return torch.randperm(n_items, generator=generator)[:batch]
 
 
-def _pick(measurement: Measurement, chosen: Tensor) -> Measurement:
-    def cut(tensor: Tensor | None) -> Tensor | None:
-        return tensor[chosen] if tensor is not None and tensor.shape[0] > 1 else tensor
-
-    return replace(
-        measurement,
-        kspace=measurement.kspace[chosen],
-        mask=cut(measurement.mask),
-        acquirable=cut(measurement.acquirable),
-        maps=cut(measurement.maps),
-        noise_std=cut(measurement.noise_std),
-        slices=None if measurement.slices is None else tuple(measurement.slices[int(i)] for i in chosen),
-    )
-
-
 def _in_batches(network: Callable[[Measurement], Image], measurement: Measurement, size: int) -> Image:
     """The network on a few slices at a time, so that memory does not grow with the volume."""
     with torch.no_grad():
         indices = torch.arange(measurement.kspace.shape[0]).split(size)
-        return torch.cat([network(_pick(measurement, chosen)).detach() for chosen in indices])
+        return torch.cat([network(measurement.take(chosen.tolist())).detach() for chosen in indices])
 
 
 def _weights(network: nn.Module) -> dict[str, Tensor]:

@@ -70,7 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"{len(seen)} of these subjects were trained on, e.g. {min(seen)[1]!r}; filter them out, or give "
             "--allow-seen and read the scores as training scores"
         )
-    scheme = _scheme(arguments, Scheme)
+    if arguments.center_lines is not None and arguments.center_fraction is not None:
+        raise UserError("--center-lines and --center-fraction say the same thing; give one")
+    scheme = Scheme(arguments.mask, arguments.acceleration, arguments.center_fraction, arguments.center_lines)
     evaluation = Evaluation(scheme=scheme, targets=tuple(arguments.targets), metrics=tuple(arguments.metrics))
     store = Store(arguments.out.with_suffix(".store"))
     with steps("evaluating", len(records) * len(methods)) as tick:
@@ -87,17 +89,6 @@ def run(arguments: argparse.Namespace) -> int:
     for scan in left_out:
         console.print(f"left out {scan.scan_id}: {scan.reason}", style="yellow", markup=False)
     return 3 if left_out else 0
-
-
-def _scheme(arguments: argparse.Namespace, scheme_type: type) -> object:
-    if arguments.center_lines is not None and arguments.center_fraction is not None:
-        raise UserError("--center-lines and --center-fraction say the same thing; give one")
-    return scheme_type(
-        mask=arguments.mask,
-        acceleration=arguments.acceleration,
-        center_lines=arguments.center_lines,
-        center_fraction=arguments.center_fraction,
-    )
 
 
 def _seen_subjects(methods: dict[str, object]) -> set[tuple[str, str]]:

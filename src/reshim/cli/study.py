@@ -33,13 +33,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     from reshim.errors import UserError
     from reshim.studies import STUDIES, recipe_of
-    from reshim.studies.study import run_study
+    from reshim.studies.study import question_of, run_study
 
     console = Console()
     if arguments.list:
         table = Table("study", "question", box=None)
         for name in sorted(STUDIES):
-            table.add_row(name, recipe_of(name).__doc__.strip().splitlines()[0])
+            table.add_row(name, question_of(recipe_of(name)))
         console.print(table)
         return 0
     if arguments.name is None:

@@ -44,10 +44,8 @@ class Store:
         path = self.image_path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f"{key}.partial.npz")
-        halves = {"images": images, "reference": reference}
-        np.savez_compressed(
-            beside, **{k: np.clip(v / peak, 0, 6e4).astype(np.float16) for k, v in halves.items()}
-        )
+        kept, known = (np.clip(array / peak, 0, 6e4).astype(np.float16) for array in (images, reference))
+        np.savez_compressed(beside, images=kept, reference=known)
         os.replace(beside, path)
 
     def collect(self, finished: Iterable[tuple[str, str]], out: Path) -> pa.Table:

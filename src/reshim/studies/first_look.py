@@ -43,11 +43,12 @@ KNEES, BRAINS = "anatomy = 'knee'", "anatomy = 'brain'"
 BOTH = "anatomy in ('knee', 'brain')"
 NETWORK = "unrolled-tiny"
 SCHEME = Scheme("equispaced", acceleration=4)
-RIDGES = (0.003, 0.01, 0.02, 0.03, 0.05, 0.1)
+RIDGES = (0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
 ADAPTED = "knee (joint), adapted"
 METHODS = (
     "zero-filled",
     "CG-SENSE",
+    "CG-SENSE, tuned on brains",
     "knee",
     "brain",
     "knee and brain",
@@ -77,6 +78,11 @@ def training(tiny: bool) -> TrainingSettings:
     )
 
 
+def sense(ridge: float) -> Sense:
+    """CG-SENSE with a ridge, for tuning."""
+    return Sense(ridge=ridge)
+
+
 def on(method: str, anatomy: str) -> Score:
     """The score that claims are made on."""
     return score(method=method, test=anatomy, metric="ssim", target="mvue", region="support")
@@ -85,11 +91,11 @@ def on(method: str, anatomy: str) -> Score:
 CLAIMS = (
     Claim(
         "specialists-believable",
-        "each specialist beats tuned CG-SENSE at home",
+        "each specialist beats CG-SENSE tuned at its home",
         AllOf(
             (
                 LowerBoundAbove(Difference(on("knee", "knee"), on("CG-SENSE", "knee"))),
-                LowerBoundAbove(Difference(on("brain", "brain"), on("CG-SENSE", "brain"))),
+                LowerBoundAbove(Difference(on("brain", "brain"), on("CG-SENSE, tuned on brains", "brain"))),
             )
         ),
     ),
@@ -128,13 +134,15 @@ def run(study: Study) -> None:
     """Train on knees, brains and both; score all on held-out knees and brains, adapted to each scan and not."""
     supervised = training(study.tiny)
     joint = replace(supervised, objective=Joint(supervised=Supervised("l1")))
-    updates = replace(supervised, epochs=None, samples=supervised.epochs * study.slices(KNEES, "train"))
+    seen_by_specialist = (supervised.epochs or 0) * study.slices(KNEES, "train")
+    updates = replace(supervised, epochs=None, samples=seen_by_specialist)
 
     knee = study.train("knee", NETWORK, KNEES, supervised)
     joint_knee = study.train("knee (joint)", NETWORK, KNEES, joint, fallback="knee")
     methods = {
         "zero-filled": ZeroFilled(),
-        "CG-SENSE": study.tune("CG-SENSE", lambda ridge: Sense(ridge=ridge), RIDGES, KNEES, SCHEME),
+        "CG-SENSE": study.tune("CG-SENSE", sense, RIDGES, KNEES, SCHEME),
+        "CG-SENSE, tuned on brains": study.tune("CG-SENSE brains", sense, RIDGES, BRAINS, SCHEME),
         "knee": knee,
         "brain": study.train("brain", NETWORK, BRAINS, supervised),
         "knee and brain": study.train("knee and brain", NETWORK, BOTH, supervised),
@@ -210,7 +218,8 @@ def page(study: Study) -> tuple[Block, ...]:
                 "All networks are the same unrolled network of 50,000 weights, with the same input, target, seed and "
                 "schedule. 'knee and brain' sees every slice as often as its specialist does (equal epochs), "
                 "and so makes twice the updates; 'equal updates' is the control that makes as many.",
-                "CG-SENSE is tuned on the knees' validation subjects alone. Adaptation sees the measurement alone: "
+                "CG-SENSE is tuned on the knees' validation subjects; the row tuned on the brains' stands beside, because "
+                "the brain network has to beat it too. Adaptation sees the measurement alone: "
                 "one fold of its columns is fitted, one stops, one decides between it and the fall-back.",
             ),
         ),

@@ -173,7 +173,7 @@ class Study:
         """
         records = self.scans(where, "test")
         for name, method in methods.items():
-            seen = getattr(method, "training_subjects", frozenset())
+            seen: frozenset[tuple[str, str]] = getattr(method, "training_subjects", frozenset())
             shared = seen & {(record.dataset, record.subject) for record in records}
             if shared:
                 raise ValueError(f"{name} was trained on {min(shared)}, a test subject; split by subject")

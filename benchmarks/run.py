@@ -1,0 +1,34 @@
+"""Run every benchmark, one process each, and print their JSON lines: ``make bench``, or name some of them.
+
+A line says what was timed, by whom, in seconds, and as a ratio against a peer timed in turn with it in the same run;
+absolute times of a shared machine mean little, ratios more.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+HELPERS = {"run"}
+
+
+def benchmarks() -> list[str]:
+    """Names of the scripts beside this one that print JSON lines."""
+    return sorted(path.stem for path in HERE.glob("*.py") if path.stem not in HELPERS)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(benchmarks())}; all by default"
+    )
+    names = parser.parse_args().names or benchmarks()
+    failed = [name for name in names if subprocess.run([sys.executable, HERE / f"{name}.py"]).returncode]
+    if failed:
+        print(f"these did not finish: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""The commands as a person types them: images and a card, rows, and errors that say what to do."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from reshim.catalog import Catalog
+from reshim.cli import main
+from reshim.rows import read_rows
+from reshim.simulation.write import simulate
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("scans")
+    simulate(folder, protocols=["knee-pd-3t"], subjects=3, matrix=48, slices=2)
+    Catalog.index([folder], folder / "scans.parquet")
+    return folder
+
+
+def first_scan(folder: Path) -> Path:
+    return sorted(folder.glob("*.h5"))[0]
+
+
+def test_reconstruct_writes_images_and_a_card_with_scores(folder, tmp_path, capsys):
+    scan = first_scan(folder)
+    arguments = ["reconstruct", str(scan), "--with", "sense", "--accelerate", "3", "--center-lines", "12"]
+    assert main([*arguments, "--out", str(tmp_path), "--format", "h5,png,nii,dcm", "--complex"]) == 0
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card["scan"] == scan.name
+    assert card["adapt"]["asked"] == "none"
+    assert set(card["scores"]) == set(card["scores_rss"]) == {"ssim", "psnr", "nmse"}
+    assert card["effective_acceleration"] == pytest.approx(48 / (16 + 12 - 4), rel=0.1)
+    assert card["scores"]["nmse"] < 0.1
+    with h5py.File(tmp_path / f"{scan.stem}.h5") as file:
+        assert file["reconstruction"].shape == (2, 48, 48)
+        assert file["reconstruction"].dtype == np.float32
+        np.testing.assert_allclose(
+            np.abs(file["reconstruction_complex"][:]), file["reconstruction"][:], rtol=1e-5
+        )
+    assert (tmp_path / f"{scan.stem}.png").exists()
+    assert (tmp_path / f"{scan.stem}.nii.gz").exists()
+    assert str(tmp_path) in capsys.readouterr().out.replace("\n", "")
+
+
+def test_a_batch_goes_on_past_a_bad_file_names_it_and_ends_with_3(folder, tmp_path, capsys):
+    broken = tmp_path / "broken.h5"
+    broken.write_bytes(first_scan(folder).read_bytes()[:20_000])
+    files = [str(first_scan(folder)), str(broken)]
+    status = main(
+        ["reconstruct", *files, "--with", "zero-filled", "--accelerate", "4", "--out", str(tmp_path / "o")]
+    )
+    assert status == 3
+    assert "broken.h5" in capsys.readouterr().out.replace("\n", "")
+    assert (tmp_path / "o" / first_scan(folder).stem / "card.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--with", "sence"], "neither a method nor a RUN folder"),
+        (["--with", "sense", "--format", "jpg"], "jpg"),
+        (["--with", "sense", "--center-lines", "12"], "--accelerate"),
+        (["--with", "sense", "--adapt", "volume"], "has none"),
+        (["--with", "sense", "--accelerate", "4", "--mask", "poison"], "poison"),
+    ],
+)
+def test_unusable_arguments_end_with_2_and_one_sentence(folder, tmp_path, capsys, arguments, words):
+    assert main(["reconstruct", str(first_scan(folder)), "--out", str(tmp_path), *arguments]) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert "Traceback" not in message
+
+
+def spoil(path: Path, out: Path, change) -> Path:
+    out.write_bytes(path.read_bytes())
+    with h5py.File(out, "r+") as file:
+        change(file)
+    return out
+
+
+def without_kspace(file):
+    del file["kspace"]
+
+
+def with_nan(file):
+    file["kspace"][1, 0, 3, 3] = np.nan
+
+
+def with_zeros(file):
+    file["kspace"][1] = 0
+
+
+def with_short_mask(file):
+    file["mask"] = np.ones(17, dtype=bool)
+
+
+def with_swapped_axes(file):
+    kspace = np.moveaxis(file["kspace"][:], 1, -1)
+    del file["kspace"]
+    file["kspace"] = kspace
+
+
+@pytest.mark.parametrize("change", [without_kspace, with_nan, with_zeros, with_short_mask, with_swapped_axes])
+def test_a_bad_scan_gets_a_sentence_with_its_name(folder, tmp_path, capsys, change):
+    path = spoil(first_scan(folder), tmp_path / "bad.h5", change)
+    assert main(["reconstruct", str(path), "--with", "zero-filled", "--out", str(tmp_path / "o")]) == 2
+    message = capsys.readouterr().err
+    assert "bad.h5" in message
+    assert len(message) > 60
+
+
+def test_evaluate_writes_rows_and_resumes(folder, tmp_path, capsys):
+    out = tmp_path / "rows.parquet"
+    arguments = ["evaluate", str(folder / "scans.parquet"), "--where", "anatomy = 'knee'", "--split", "all"]
+    arguments += ["--with", "zero-filled", "sense", "--center-lines", "12", "--out", str(out)]
+    assert main(arguments) == 0
+    rows = read_rows(out).to_pylist()
+    assert len(rows) == 3 * 2 * 2 * 2 * 2 * 3  # scans, slices, methods, targets, regions, metrics
+    assert {row["method"] for row in rows} == {"zero-filled", "sense"}
+    assert {row["center_lines"] for row in rows} == {12}
+    assert all(row["data_kind"] == "simulated" for row in rows)
+
+    def mean(method):
+        chosen = [row["value"] for row in rows if row["method"] == method and row["metric"] == "ssim"]
+        return np.mean(chosen)
+
+    assert mean("sense") > mean("zero-filled")
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "rows.store").rglob("*.parquet")}
+    assert main(arguments) == 0
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_evaluate_leaves_out_a_scan_that_moved_and_ends_with_3(folder, tmp_path, capsys):
+    scans = tmp_path / "scans"
+    simulate(scans, protocols=["knee-pd-3t"], subjects=2, matrix=48, slices=1)
+    Catalog.index([scans], tmp_path / "c.parquet")
+    first_scan(scans).rename(tmp_path / "elsewhere.h5")
+    arguments = ["evaluate", str(tmp_path / "c.parquet"), "--where", "true", "--split", "all"]
+    assert main([*arguments, "--with", "zero-filled", "--out", str(tmp_path / "r.parquet")]) == 3
+    assert "left out" in capsys.readouterr().out
+
+
+def test_every_command_answers_help_with_an_example(capsys):
+    from reshim.cli import build_parser
+
+    _, commands = build_parser()
+    for name in commands:
+        with pytest.raises(SystemExit) as ended:
+            main([name, "--help"])
+        assert ended.value.code == 0
+        assert "example" in capsys.readouterr().out
+
+
+def test_doctor_says_what_it_found(tmp_path, capsys):
+    assert main(["doctor", "--out", str(tmp_path / "new")]) == 0
+    assert "torch" in capsys.readouterr().out
