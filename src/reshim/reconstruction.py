@@ -5,7 +5,6 @@ there is one, is made apart from the measurement and meets the image only in the
 """
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -103,7 +102,7 @@ def reconstruct_file(path: Path, request: Request, folder: Path) -> Card:
         details={"sampling": asdict(sampling), "data_kind": record.data_kind, "matrix": list(images.shape)},
     )
     if acquisition.fully_sampled:
-        # MVUE against RSS: outside the body the noise floor decides, so each is scored where it means something.
+        # Outside the body the noise floor decides, so each reference is scored where it means something.
         card.scores = score_one(images.abs(), reference(acquisition, "mvue"), "support")
         card.scores_rss = score_one(images.abs(), reference(acquisition, "rss"), "all")
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +122,7 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON beside `path`, then rename."""
     beside = path.with_name(path.name + ".partial")
     beside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def _measure(acquisition: Acquisition, request: Request, path: Path) -> Measurement:

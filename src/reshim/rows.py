@@ -3,7 +3,6 @@
 The columns are those that scripts rely on; a study may add columns, never change these.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ def write_table(path: Path, table: pa.Table) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".partial")
     pq.write_table(table, beside)
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def read_rows(path: Path) -> pa.Table:

@@ -17,7 +17,7 @@ The algorithm of the released code, switch by switch, is `reshim.adaptation.refe
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import torch

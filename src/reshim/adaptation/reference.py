@@ -70,8 +70,8 @@ class ReferenceAdaptation:
     def __post_init__(self) -> None:
         if not getattr(self.base, "has_phase", True):
             raise ValueError(
-                "the base network returns magnitudes without phase, so its k-space cannot be compared with the "
-                "measurement; adapt a network with complex input"
+                "the base network returns magnitudes without phase, so its k-space cannot be compared with "
+                "the measurement; adapt a network with complex input"
             )
 
     def __call__(self, measurement: Measurement) -> Image:

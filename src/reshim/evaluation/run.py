@@ -82,7 +82,7 @@ def evaluate(
     """Score methods on scans; returns (key, method) of the finished rows and the scans that were left out.
 
     What stands in the store is not computed again. A bad scan is left out and named; the others go on. Rows
-    of the (dataset, subject) in `seen` are marked: a method was trained on them. `extra` adds columns to every row.
+    of the (dataset, subject) in `seen` are marked: a method was trained on them. `extra` adds columns.
     """
     finished: list[tuple[str, str]] = []
     left_out: list[LeftOut] = []

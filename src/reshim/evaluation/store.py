@@ -3,7 +3,6 @@
 Work that stands in the store is never done again, and two studies share what they have in common.
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,7 @@ class Store:
         beside = path.with_name(f"{key}.partial.npz")
         kept, known = (np.clip(array / peak, 0, 6e4).astype(np.float16) for array in (images, reference))
         np.savez_compressed(beside, images=kept, reference=known)
-        os.replace(beside, path)
+        beside.replace(path)
 
     def collect(self, finished: Iterable[tuple[str, str]], out: Path) -> pa.Table:
         """Join the rows of some (key, method) into one file, each under the method's name here; return them.

@@ -25,7 +25,9 @@ CENTER_FRACTIONS = {2: 0.16, 3: 0.12, 4: 0.08, 8: 0.04, 16: 0.02}
 
 def default_center_fraction(acceleration: float) -> float:
     """The centre fraction that goes with an acceleration unless one is given."""
-    return CENTER_FRACTIONS.get(int(acceleration) if acceleration == int(acceleration) else 0, 0.32 / acceleration)
+    return CENTER_FRACTIONS.get(
+        int(acceleration) if acceleration == int(acceleration) else 0, 0.32 / acceleration
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,25 +113,33 @@ def draw_line_mask(
     if name not in LINE_MASKS:
         raise ValueError(f"there is no mask {name!r} along the columns; there are {sorted(LINE_MASKS)}")
     if acceleration < 1:
-        raise ValueError(f"acceleration is {acceleration}; it is columns over acquired columns, so at least 1")
+        raise ValueError(
+            f"acceleration is {acceleration}; it is columns over acquired columns, so at least 1"
+        )
     if center_fraction is not None and center_lines is not None:
         raise ValueError(
-            f"center_fraction ({center_fraction}) and center_lines ({center_lines}) say the same thing twice; "
-            "give one"
+            f"center_fraction ({center_fraction}) and center_lines ({center_lines}) say the same thing "
+            "twice; give one"
         )
     if width is not None and name != "gaussian":
-        raise ValueError(f"width ({width}) is the deviation of a Gaussian density; the mask {name!r} has none")
-    rng = np.random.RandomState(seed)  # noqa: NPY002  the published masks were drawn with it
+        raise ValueError(
+            f"width ({width}) is the deviation of a Gaussian density; the mask {name!r} has none"
+        )
+    rng = np.random.RandomState(seed)
     rng.randint(1)  # fastMRI picks one of its accelerations first; the draw counts even when there is one
     if center_fraction is None:
         center_fraction = default_center_fraction(acceleration)
     if center_lines is None:
         center_lines = round(n_columns * center_fraction)
     if not 0 <= center_lines <= n_columns:
-        raise ValueError(f"{center_lines} centre columns do not fit in {n_columns}; give between 0 and {n_columns}")
+        raise ValueError(
+            f"{center_lines} centre columns do not fit in {n_columns}; give between 0 and {n_columns}"
+        )
     draw = LINE_MASKS[name]
-    columns = draw(rng, n_columns, acceleration, center_lines) if name != "gaussian" else _gaussian(
-        rng, n_columns, acceleration, center_lines, 1 / 6 if width is None else width
+    columns = (
+        draw(rng, n_columns, acceleration, center_lines)
+        if name != "gaussian"
+        else _gaussian(rng, n_columns, acceleration, center_lines, 1 / 6 if width is None else width)
     )
     start, stop = center_range(n_columns, center_lines)
     columns[start:stop] = True
@@ -143,7 +153,9 @@ def _random(rng: np.random.RandomState, n_columns: int, acceleration: float, cen
     return rng.uniform(size=n_columns) < share
 
 
-def _equispaced(rng: np.random.RandomState, n_columns: int, acceleration: float, center_lines: int) -> Columns:
+def _equispaced(
+    rng: np.random.RandomState, n_columns: int, acceleration: float, center_lines: int
+) -> Columns:
     step = _whole(acceleration, "equispaced")
     columns = np.zeros(n_columns, dtype=bool)
     columns[rng.randint(0, high=step) :: step] = True

@@ -1,7 +1,8 @@
 """What a recipe is handed: scans, training, comparison, and a folder in which all of it resumes.
 
-A recipe is a module with ``embedded(tiny)`` (which scans are simulated), ``CLAIMS`` (sentences and rules, fixed
-before the run), ``run(study)`` (data to rows) and ``page(study)`` (blocks). It holds no loop and no file path.
+A recipe is a module with ``embedded(tiny)`` (which scans are simulated), ``CLAIMS`` (sentences and rules,
+fixed before the run), ``run(study)`` (data to rows) and ``page(study)`` (blocks). It holds no loop and no
+file path.
 """
 
 import json
