@@ -85,7 +85,8 @@ def root_mean_square(image: Image) -> PerItem:
 
 def to_channels(image: Image) -> Channels:
     """Complex image to two channels, real and imaginary part."""
-    return torch.view_as_real(image).movedim(-1, -3)
+    # A view of the pairs would be laid out channels last, where torch's norms lose a digit.
+    return torch.stack((image.real, image.imag), dim=-3)
 
 
 def to_complex(channels: Channels) -> Image:
