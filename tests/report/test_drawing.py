@@ -17,7 +17,7 @@ from reshim.report.claims_section import claim_line, forest, verdict_line
 from reshim.report.comparisons import gap, matrix
 from reshim.report.context import Context
 from reshim.report.curves import read_curve
-from reshim.report.numbers import duration, fixed, span
+from reshim.report.numbers import duration, fixed, gathered, span
 from reshim.report.pictures import heat, load_example, png, save_example
 from reshim.report.relations import fit_line
 from reshim.report.svg import Plot, Scale, linear_ticks, log_ticks, tag
@@ -134,6 +134,12 @@ def test_numbers_have_the_digits_of_their_metric():
     assert fixed(math.inf, "share") == "∞"
     assert span(Interval(0.5, None, None), "ssim") == "no interval"
     assert (duration(30), duration(600), duration(7200)) == ("30 s", "10 min", "2.0 h")
+
+
+def test_a_note_is_said_once_with_all_whom_it_concerns():
+    assert gathered([("a", "few"), ("b", ""), ("c", "few"), ("a", "few")]) == ["a; c: few"]
+    assert gathered([("a", "few"), ("b", "few")]) == ["few"]
+    assert gathered([("a", "few")]) == ["a: few"]
 
 
 def test_ticks_are_round_and_inside():

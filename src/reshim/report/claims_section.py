@@ -20,7 +20,13 @@ VERDICTS = {
 def claims(block: ClaimsBlock, context: Context) -> dict[str, Any]:
     """One line a claim."""
     found = context.summary.get("claims") or []
-    return {"claims": [claim_line(claim) for claim in found]}
+    lines = [claim_line(claim) for claim in found]
+    # What is true of every claim is said once, below.
+    notes = {line["note"] for line in lines}
+    common = notes.pop() if len(lines) > 1 and len(notes) == 1 else ""
+    for line in lines:
+        line["note"] = "" if common else line["note"]
+    return {"claims": lines, "common": common}
 
 
 def claim_line(claim: dict[str, Any]) -> dict[str, Any]:

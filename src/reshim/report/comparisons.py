@@ -10,7 +10,7 @@ from reshim.evaluation.significance import holm, sign_flip_test
 from reshim.evaluation.statistics import Interval, UndefinedError, align
 from reshim.report.blocks import Bar, Choice, GapBlock, MatrixBlock, TableBlock, Where
 from reshim.report.context import Context
-from reshim.report.numbers import count, fixed, metric_name, p_text, span
+from reshim.report.numbers import count, fixed, gathered, metric_name, p_text, span
 from reshim.report.tables import Table
 
 
@@ -29,6 +29,7 @@ def matrix(block: MatrixBlock, context: Context) -> dict[str, Any]:
             {"label": test.label, "n": column["n"]} for test, column in zip(block.tests, columns, strict=True)
         ],
         "lines": lines,
+        "notes": gathered((line["label"], cell["note"]) for line in lines for cell in line["cells"]),
         "tied": any(cell["mark"] == "tied" for line in lines for cell in line["cells"]),
     }
 
@@ -109,6 +110,7 @@ def gap(block: GapBlock, context: Context) -> dict[str, Any]:
                 "width": ends[1] - ends[0],
                 "text": _gap_text(leaves, source, target, metric, context),
             }
+    found["notes"] = gathered((line["label"], line["note"]) for line in lines)
     return found
 
 
@@ -170,7 +172,8 @@ def _add_shares(
         line["share"] = _share_text(share)
         if share.low is not None and share.high is not None and share.high >= 0:
             line["share_span"] = f"{percent(share.low)} to {percent(share.high)}"
-        line["note"] = line["note"] or share.note
+        if share.value is None:
+            line["note"] = line["note"] or share.note
 
 
 def _share_text(share: Interval) -> str:
@@ -216,8 +219,7 @@ def table(block: TableBlock, context: Context) -> dict[str, Any]:
                 line += _comparison(tests.get(place), unit)
         made.lines.append(line)
     made.head[0] = "method"
-    notes = dict.fromkeys(interval.note for interval in intervals.values() if interval.note)
-    return {"table": made, "notes": list(notes)}
+    return {"table": made, "notes": gathered((row, each.note) for (row, _), each in intervals.items())}
 
 
 def _compared(

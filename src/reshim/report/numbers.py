@@ -1,6 +1,7 @@
 """Numbers as they are printed: digits by metric, true minus signs, intervals."""
 
 import math
+from collections.abc import Iterable
 
 from reshim.evaluation.statistics import Interval
 
@@ -68,6 +69,20 @@ def duration(seconds: float | None) -> str:
 def count(number: int, noun: str) -> str:
     """`1 subject`, `12 subjects`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", " ")
+
+
+def gathered(notes: Iterable[tuple[str, str]]) -> list[str]:
+    """Notes (of whom, what), each said once: `a; b: no rows`; without names where all share it."""
+    pairs = list(notes)
+    everyone = {owner for owner, _ in pairs}
+    owners: dict[str, list[str]] = {}
+    for owner, note in pairs:
+        if note and owner not in owners.setdefault(note, []):
+            owners[note].append(owner)
+    return [
+        note if len(named) == len(everyone) > 1 else f"{'; '.join(named)}: {note}"
+        for note, named in owners.items()
+    ]
 
 
 def p_text(p: float) -> str:
