@@ -1,7 +1,7 @@
 """Published lists of volumes and slices, so that a study's split is reproduced by naming its file.
 
 Sources: mri_data_diversity (CSV: filename, start_slice, end_slice, split), data_filtering (JSON: files,
-slices, freq), the test-time-training lists (JSON of lists of file and slice) and meddlr (JSON in COCO's form).
+slices, freq), the test-time-training lists (JSON of lists of file and slice), meddlr (JSON like COCO's).
 Ours differs: files are found by their name in any catalog; the authors' absolute paths are dropped.
 A list inside an archive is named as ``archive.zip/inside/list.csv``.
 """
@@ -69,7 +69,7 @@ def read_list(path: Path | str, name: str | None = None) -> list[Listed]:
 
 
 def assign_list(catalog: Catalog, listed: Iterable[Listed], split: str | None = None) -> Matched:
-    """The catalog with the list's splits (or all of it in `split`); rows it does not name stay as they are."""
+    """The catalog with the list's splits (or all of it in `split`); other rows stay as they are."""
     by_name = _by_name(listed)
     rows = catalog.table.select(["path", "dataset", "split", "split_from"]).to_pylist()
     splits, sources, seen = [], [], set()

@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from reshim.types import Acquisition, ScanRecord
 
 READERS: dict[str, str] = {
+    "m4raw": "reshim.scans.m4raw",
+    "fastmri_prostate": "reshim.scans.prostate",
+    "skmtea": "reshim.scans.skmtea",
+    "cc359": "reshim.scans.cc359",
+    "cmrxrecon": "reshim.scans.cmrxrecon",
+    "mrd": "reshim.scans.mrd",
     "fastmri": "reshim.scans.fastmri",
 }
 """Name of the reader (as the catalog keeps it) and its module, the particular before the general."""
 
-SUFFIXES = (".h5", ".hdf5")
+SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd", ".mat")
 """Endings of the files that indexing looks into."""
 
 

@@ -8,6 +8,8 @@ what was found, the rule and the remedy; readers ask for datasets and attributes
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,44 @@ MAX_TEXT_BYTES = 4 << 20
 MAX_ATTRIBUTE_BYTES = 64 << 10
 MAX_CHUNK_BYTES = 1 << 30
 MAX_AXIS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """By what readers tell collections apart: the file's names, and shape and kind of its k-space."""
+
+    names: frozenset[str] = frozenset()
+    kspace_shape: tuple[int, ...] = ()
+    kspace_kind: str = ""
+    """As in numpy: ``c`` complex, ``f`` real, ``V`` a record."""
+
+    is_mrd: bool = False
+
+
+def glimpse(path: Path) -> Glimpse:
+    """What the file holds, seen once for all readers; nothing of a file that is no HDF5 or damaged."""
+    try:
+        status = path.stat()
+    except OSError:
+        return Glimpse()
+    return _glimpse(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _glimpse(path: Path, size: int, mtime_ns: int) -> Glimpse:
+    try:
+        with open_file(path) as file:
+            names = frozenset(list(file)[:64])
+            group = "dataset" in names and file.get("dataset", getlink=True, getclass=True) is h5py.HardLink
+            inner = file.get("dataset") if group else None
+            mrd = isinstance(inner, h5py.Group) and "xml" in inner and "data" in inner
+            hard = "kspace" in names and file.get("kspace", getlink=True, getclass=True) is h5py.HardLink
+            kspace = file.get("kspace") if hard else None
+            if not isinstance(kspace, h5py.Dataset):
+                return Glimpse(names, is_mrd=mrd)
+            return Glimpse(names, tuple(map(int, kspace.shape or ())), kspace.dtype.kind, mrd)
+    except (BadScanError, OSError, RuntimeError, ValueError, KeyError, TypeError):
+        return Glimpse()
 
 
 @contextmanager
@@ -42,11 +82,15 @@ def open_file(path: Path) -> Iterator[h5py.File]:
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
     """The numeric or text dataset `name` of the file's own bytes, or None where there is none."""
-    link = _lookup(file, lambda: file.get(name, getlink=True))
-    if link is None:
-        return None
     where = Path(file.filename).name
-    if not isinstance(link, h5py.HardLink):
+    parts = name.split("/")
+    for end in range(1, len(parts) + 1):
+        step = "/".join(parts[:end])
+        link = _lookup(file, lambda step=step: file.get(step, getlink=True))
+        if link is None:
+            return None
+        if isinstance(link, h5py.HardLink):
+            continue
         raise BadScanError(
             f"{where}: {name} is a {type(link).__name__} to another place; only data of the file itself is "
             f"read: "
@@ -85,7 +129,9 @@ def read(source: h5py.Dataset, key: Any = ()) -> np.ndarray:
             f"({_first_line(error)}); "
             "the file is likely damaged or cut short: copy or download it again"
         ) from None
-    if values.dtype.names:
+    if not isinstance(values, np.ndarray):
+        return np.asarray(values)
+    if _is_complex_record(values.dtype):
         first, second = values.dtype.names
         return values[first] + 1j * values[second]
     return values
@@ -115,8 +161,7 @@ def text(file: h5py.File, name: str) -> str | None:
             f"string is "
             "expected there"
         )
-    value = read(found, () if found.shape == () else (0,) * found.ndim) if found.shape else found[()]
-    content = _decoded(value)
+    content = _decoded(read(found, (0,) * found.ndim))
     if len(content) > MAX_TEXT_BYTES:
         raise BadScanError(
             f"{Path(file.filename).name}: {name} has {len(content)} characters; at most {MAX_TEXT_BYTES} are "

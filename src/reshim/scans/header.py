@@ -28,6 +28,11 @@ class ScannerHeader:
     recon_mm: tuple[float, float, float] | None = None
     phase_center: int | None = None
     phase_maximum: int | None = None
+    partition_center: int | None = None
+    limits: tuple[tuple[str, int], ...] = ()
+    """Largest index of every counter that the header limits, e.g. ("slice", 29)."""
+
+    n_coils: int | None = None
     trajectory: str | None = None
     vendor: str | None = None
     model: str | None = None
@@ -81,6 +86,9 @@ def parse(xml: str, name: str) -> ScannerHeader:
         recon_mm=_triple(root, "encoding/reconSpace/fieldOfView_mm", float),
         phase_center=_number(root, "encoding/encodingLimits/kspace_encoding_step_1/center", int),
         phase_maximum=_number(root, "encoding/encodingLimits/kspace_encoding_step_1/maximum", int),
+        partition_center=_number(root, "encoding/encodingLimits/kspace_encoding_step_2/center", int),
+        limits=_limits(root),
+        n_coils=_number(root, "acquisitionSystemInformation/receiverChannels", int),
         trajectory=_text(root, "encoding/trajectory"),
         vendor=_text(root, "acquisitionSystemInformation/systemVendor"),
         model=_text(root, "acquisitionSystemInformation/systemModel"),
@@ -90,6 +98,15 @@ def parse(xml: str, name: str) -> ScannerHeader:
         repetition_ms=next(iter(_numbers(root, "sequenceParameters/TR")), None),
         inversion_ms=next(iter(_numbers(root, "sequenceParameters/TI")), None),
     )
+
+
+def _limits(root: Element) -> tuple[tuple[str, int], ...]:
+    found = []
+    for element in (child for limits in _all(root, "encoding/encodingLimits")[:1] for child in limits):
+        maximum = _number(element, "maximum", int)
+        if maximum is not None and 0 <= maximum <= MAX_MATRIX:
+            found.append((element.tag.split("}")[-1], maximum))
+    return tuple(found[:32])
 
 
 def _all(root: Element, path: str) -> list[Element]:

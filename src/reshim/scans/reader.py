@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from reshim.errors import BadScanError
+from reshim.scans.fingerprint import fingerprint, pseudonym
 from reshim.types import Acquisition, KSpace, ScanRecord
 
 SPLIT_FOLDERS = {
@@ -140,6 +142,30 @@ def check_samples(kspace: KSpace, slices: tuple[int, ...], name: str) -> None:
                 f"noise: the "
                 "file is likely cut short, copy it again or leave the slice out"
             )
+
+
+def make_record(
+    path: Path, root: Path | None, root_name: str | None, *, reader: str, dataset: str, **known: Any
+) -> ScanRecord:
+    """A collection's record: names, places and fingerprint are the same for all, the rest is `known`.
+
+    `part` (a view or an echo) becomes the end of the scan's name; `patient` is turned into a pseudonym.
+    """
+    folder, relative = relative_to_root(path, root)
+    part, patient = known.pop("part", None), known.pop("patient", None)
+    extra = known.pop("extra", {}) | ({} if part is None else {"part": part})
+    record = ScanRecord(
+        scan_id=scan_id_of(dataset, relative, part),
+        root=root_name or folder.name,
+        path=relative,
+        dataset=dataset,
+        subject=pseudonym(dataset, patient or path.stem),
+        split=split_of_folder(relative),
+        fingerprint=fingerprint(path),
+        extra=extra,
+        **{"data_kind": "measured", "fully_sampled": True, **known},
+    )
+    return with_folder(record, folder, reader)
 
 
 def with_folder(record: ScanRecord, folder: Path, reader: str) -> ScanRecord:

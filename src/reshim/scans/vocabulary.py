@@ -38,12 +38,12 @@ _VIEW_WORDS = {
     "sax": "short-axis",
     "lax": "long-axis",
 }
-# Longest first: T1POST is no T1, PDFS no PD.
+# Longest first: T1POST is no T1, PDFS no PD; and T2 FSE is no T2 with fat suppression.
 _CONTRASTS = (
     (r"T1[-_ ]?(POST|GD|CE|C\+)", "T1-post"),
     (r"T1[-_ ]?PRE", "T1-pre"),
-    (r"PD[-_ ]?(W[-_ ]?)?FS|PDFS|PD[-_ ]?FATSAT", "PD-FS"),
-    (r"T2[-_ ]?FS|T2[-_ ]?FATSAT", "T2-FS"),
+    (r"PD[-_ ]?(W[-_ ]?)?(FS|FATSAT)(?![A-Z])", "PD-FS"),
+    (r"T2[-_ ]?(W[-_ ]?)?(FS|FATSAT)(?![A-Z])", "T2-FS"),
     (r"FLAIR|TIRM", "FLAIR"),
     (r"QDESS|DESS", "DESS"),
     (r"MP2RAGE", "MP2RAGE"),
