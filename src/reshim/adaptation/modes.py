@@ -6,7 +6,7 @@
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ USUAL_SHIFT = 1.0
 """Shift score of the most unusual training measurements; above it a scan counts as unlike them."""
 
 
+@runtime_checkable
 class Run(Protocol):
     """What adaptation needs of a trained run."""
 
@@ -31,6 +32,7 @@ class Run(Protocol):
         ...
 
 
+@runtime_checkable
 class ShiftScore(Protocol):
     """How unlike the training data a measurement is; 1 is the edge of what training saw."""
 

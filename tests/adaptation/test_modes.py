@@ -1,0 +1,76 @@
+"""``--adapt``: what each mode makes of a run."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from tests.adaptation.test_at_test_time import Gain
+from tests.conftest import make_measurement
+from torch import nn
+
+from reshim.adaptation.at_test_time import AdaptedAtTestTime
+from reshim.adaptation.modes import AdaptedWhereUnusual, adapted
+from reshim.adaptation.reference import ReferenceAdaptation
+from reshim.errors import UserError
+
+
+@dataclass
+class Run:
+    network: nn.Module
+    fallback: nn.Module | None = None
+
+    def __call__(self, measurement):
+        return self.network(measurement)
+
+
+def test_slice_and_volume_share_or_do_not_share_weights():
+    run = Run(Gain(0.6), Gain(0.7))
+    for mode in ("slice", "volume"):
+        method = adapted(run, mode, budget_seconds=5.0)
+        assert isinstance(method, AdaptedAtTestTime)
+        assert (method.scope, method.budget_seconds) == (mode, 5.0)
+        assert method.fallback is run.fallback
+
+
+def test_a_run_without_fall_back_falls_back_to_itself():
+    run = Run(Gain(0.6))
+    assert adapted(run, "volume").fallback is run.network
+
+
+def test_the_reference_has_no_guard():
+    assert isinstance(adapted(Run(Gain(0.6)), "reference"), ReferenceAdaptation)
+
+
+def test_auto_leaves_a_usual_scan_to_the_fall_back_and_says_so():
+    measurement, _ = make_measurement()
+    method = adapted(Run(Gain(0.6), Gain(0.9)), "auto", shift_score=lambda measurement: 0.4)
+    assert isinstance(method, AdaptedWhereUnusual)
+    outcome = method.explain(measurement)
+    assert not any(outcome.adapted)
+    torch.testing.assert_close(outcome.image, Gain(0.9)(measurement))
+    assert "0.40" in outcome.reason[0]
+
+
+def test_auto_adapts_to_an_unusual_scan():
+    measurement, _ = make_measurement(columns=88, n=2, noise=1e-3)
+    base = AdaptedAtTestTime(Gain(0.6), Gain(0.6), steps=40, learning_rate=2e-2, warm_up=1, check_every=5)
+    outcome = AdaptedWhereUnusual(base, lambda measurement: 3.0).explain(measurement)
+    assert all(outcome.adapted)
+    assert "beyond" in outcome.reason[0]
+
+
+def test_auto_without_statistics_names_the_remedy():
+    with pytest.raises(UserError, match="adapt 'volume'"):
+        adapted(Run(Gain(0.6)), "auto")
+
+
+def test_magnitude_runs_are_refused_with_the_remedy():
+    network = Gain(1.0)
+    network.has_phase = False
+    with pytest.raises(UserError, match="--input complex"):
+        adapted(Run(network), "volume")
+
+
+def test_an_unknown_mode_names_those_there_are():
+    with pytest.raises(UserError, match="none, slice, volume, auto and reference"):
+        adapted(Run(Gain(1.0)), "always")

@@ -1,0 +1,39 @@
+import dataclasses
+
+import torch
+from tests.conftest import make_measurement
+
+from reshim.alarm import Alarm, _edge
+from reshim.training.statistics import Statistics, features
+
+
+def test_the_edge_is_the_99th_percentile_of_a_chi_distribution():
+    draws = torch.randn(200_000, 17, generator=torch.Generator().manual_seed(0)).norm(dim=1)
+    assert abs(draws.quantile(0.99).item() - _edge(17)) < 0.03
+
+
+def measured(noise: float, seed: int, smooth: float = 0.0):
+    measurement, _ = make_measurement(n=1, noise=0.0)
+    generator = torch.Generator().manual_seed(seed)
+    kspace = measurement.kspace
+    kspace = kspace * (1 + 0.05 * torch.randn(1, 1, 1, 1, generator=generator))
+    kspace = kspace + noise * torch.randn(kspace.shape, generator=generator, dtype=kspace.dtype)
+    columns = (torch.arange(44) - 22).abs() / 22
+    kspace = kspace * torch.exp(-smooth * columns)
+    return dataclasses.replace(measurement, kspace=torch.where(measurement.mask, kspace, 0))
+
+
+def test_it_is_quiet_on_what_training_saw_and_loud_on_what_it_did_not():
+    usual = torch.cat([features(measured(0.05, seed)) for seed in range(60)])
+    alarm = Alarm(Statistics.of(usual))
+    assert alarm(measured(0.05, 1000)) < 1.3
+    assert alarm(measured(0.5, 1001)) > 2
+    assert alarm(measured(0.05, 1002, smooth=4.0)) > 2
+
+
+def test_the_score_does_not_depend_on_the_scale_of_the_file():
+    usual = torch.cat([features(measured(0.05, seed)) for seed in range(60)])
+    alarm = Alarm(Statistics.of(usual))
+    measurement = measured(0.3, 7)
+    louder = dataclasses.replace(measurement, kspace=1e6 * measurement.kspace)
+    assert abs(alarm(measurement) - alarm(louder)) < 1e-2
