@@ -175,7 +175,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bits(toy, tmp_path):
 def test_equal_samples_are_equal_whatever_the_number_of_scans(toy, trainer):
     runs = [
         trainer(f"of {n}", training=[toy.record("a", n)], epochs=None, samples=13, batch_size=2)
-        for n in (3, 5, 40)
+        for n in (3, 5, 9)
     ]
     assert [run.settings["finished"]["samples"] for run in runs] == [13, 13, 13]
 
@@ -194,6 +194,35 @@ def test_validation_picks_the_checkpoint(toy, trainer, tmp_path):
     assert run.settings["finished"]["best_epoch"] == best
     assert same_bits(run.path / "model.safetensors", run.path / f"epochs/{best:04d}.safetensors")
     assert load_run(run.path, epoch=best).digest == run.digest
+
+
+def test_the_card_says_what_the_weights_were_made_from(toy, trainer):
+    run = trainer(objective=Joint())
+    text = (run.path / "card.md").read_text()
+    assert "2 scans of 2 subjects from toy" in text
+    assert "unet-tiny" in text
+    assert f"{run.settings['finished']['score']:.4f}" in text
+    assert "Not stated" in text
+
+
+def test_epochs_without_a_number_are_never_the_best(toy, trainer):
+    class Sick(torch.nn.Module):
+        """Scores well at first and then returns no number any more."""
+
+        has_phase = True
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+            self.calls = 0
+
+        def forward(self, measurement):
+            self.calls += not self.training
+            image = (measurement.maps[:, 0].conj() * measurement.kspace).sum(1)
+            return image * self.weight * (torch.nan if self.calls > 1 else 1.0)
+
+    run = trainer(network=Sick(), epochs=3)
+    assert run.settings["finished"]["best_epoch"] == 1
 
 
 def test_the_rule_for_stopping_early():

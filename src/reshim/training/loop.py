@@ -8,7 +8,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -73,6 +73,9 @@ class Loop:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     ranks: Ranks = field(default_factory=Ranks)
     display: Display | None = None
+    watched: Mapping[str, Examples] = field(default_factory=dict)
+    """Scored after each epoch for the log alone: nothing is decided by them."""
+
     progress: Progress = field(default_factory=Progress, init=False)
 
     def __post_init__(self) -> None:
@@ -177,9 +180,14 @@ class Loop:
         }
         progress.epoch_loss = 0.0
         if self.validation is not None:
-            result = self._validate()
-            progress.scores.append(result.score)
+            result = self._validate(self.validation)
+            # Weights that give no number are never the best ones.
+            progress.scores.append(result.score if math.isfinite(result.score) else -math.inf)
             entry["validation"] = asdict(result)
+        if self.watched:
+            entry["watched"] = {
+                name: asdict(self._validate(examples)) for name, examples in self.watched.items()
+            }
         progress.done = progress.step >= self._total_steps
         if settings.early_stop is not None and not progress.done and settings.early_stop(progress.scores):
             entry["stopped_early"] = progress.done = True
@@ -197,16 +205,9 @@ class Loop:
             self.display.on_epoch(progress, entry)
         self._leave_if_asked()
 
-    def _validate(self) -> Validation:
-        assert self.validation is not None
-        return validate(
-            self.network,
-            self.validation,
-            self.settings.objective,
-            self.device,
-            self.ranks,
-            self.settings.bf16,
-        )
+    def _validate(self, examples: Examples) -> Validation:
+        objective, bf16 = self.settings.objective, self.settings.bf16
+        return validate(self.network, examples, objective, self.device, self.ranks, bf16)
 
     # What a step is made of.
 

@@ -5,6 +5,7 @@ DistributedDataParallel, and only the first process writes. At equal global batc
 one process, because a step's gradient is the mean over its slices however they are dealt out.
 """
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Ranks:
             return cls()
         if not distributed.is_initialized():
             distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            atexit.register(distributed.destroy_process_group)
         return cls(distributed.get_rank(), size)
 
     @property

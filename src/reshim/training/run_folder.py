@@ -4,6 +4,7 @@
 ``fallback.safetensors``    the supervised model of the same data, where another
 ``statistics.safetensors``  what the training measurements looked like, for a shift alarm
 ``settings.json``           everything resolved: training, network, data with its subjects, versions
+``card.md``                 data, licences, score and intended use, to read
 ``log.jsonl``               a line each few steps and each epoch
 ``epochs/0001.safetensors`` weights of every epoch
 ``state.safetensors``       weights, moments and counters of the last one: what resuming needs

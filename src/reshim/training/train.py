@@ -17,6 +17,7 @@ from reshim.errors import BadScanError, UserError
 from reshim.networks import NETWORKS
 from reshim.networks.weights import load_weights, save_weights
 from reshim.seeds import seed_of
+from reshim.training.card import write_card
 from reshim.training.examples import Examples
 from reshim.training.loop import Display, Loop
 from reshim.training.objectives import refuse_unfit
@@ -55,6 +56,7 @@ def train(
     network_settings: Mapping[str, Any] | None = None,
     start: str | Path | None = None,
     fallback: str | Path | None = None,
+    watch: Mapping[str, Sequence[ScanRecord]] | None = None,
     pool: Pool | None = None,
     device: torch.device | str = "cpu",
     display: Display | None = None,
@@ -82,6 +84,9 @@ def train(
     fallback
         A RUN whose model is handed out where adaptation shows no gain; of a run that starts from another, by
         default that one's.
+    watch
+        Scans by name that are scored after each epoch for the log alone, e.g. of another distribution: for
+        the curve of robustness over training, never for a decision.
     pool
         Slices, references and maps shared with other trainings.
     device
@@ -127,16 +132,19 @@ def train(
         raise UserError(
             "pool and settings disagree on the readout's oversampling; make the pool with the settings'"
         )
-    left_out = _prepare(pool, groups, validation, settings)
+    looked_at = watch or {}
+    left_out = _prepare(
+        pool, [*records, *validation, *(r for some in looked_at.values() for r in some)], settings
+    )
     groups = tuple(_without(group, left_out) for group in groups)
     maps = settings.objective.needs_phase or wants_maps(module)
     examples = Examples.of(pool, groups, settings, with_maps=maps)
-    held_out = _validation(
-        pool, [record for record in validation if record.scan_id not in left_out], settings, maps
-    )
+    held_out = _held_out(pool, validation, left_out, settings, maps)
+    watched = {name: _held_out(pool, some, left_out, settings, maps) for name, some in looked_at.items()}
     if fallback is not None and ranks.writes:
         save_weights(folder.fallback, _fallback_of(load_run(fallback)))
     loop = Loop(module, examples, held_out, settings, folder, device, ranks, display)
+    loop.watched = {name: some for name, some in watched.items() if some is not None}
     progress = loop.run()
     if ranks.writes:
         statistics_of(examples).save(folder.statistics)
@@ -151,6 +159,7 @@ def train(
             "skipped": progress.skipped,
             "left_out": left_out,
         }
+        write_card(folder, content)
         folder.write_settings(content)
     ranks.wait()
     return load_run(folder.path, network=own, device=device)
@@ -269,15 +278,12 @@ def _refuse_unusable(
         )
 
 
-def _prepare(
-    pool: Pool, groups: Sequence[Group], validation: Sequence[ScanRecord], settings: TrainingSettings
-) -> dict[str, str]:
+def _prepare(pool: Pool, records: Sequence[ScanRecord], settings: TrainingSettings) -> dict[str, str]:
     """Read every scan once; those that cannot be used, with the reason."""
     left_out: dict[str, str] = {}
-    target = settings.target
-    for record in (*(record for group in groups for record in group.records), *validation):
+    for record in records:
         try:
-            pool.prepare(record, target)
+            pool.prepare(record, settings.target)
         except BadScanError as error:
             left_out[record.scan_id] = str(error)
     return left_out
@@ -292,10 +298,15 @@ def _without(group: Group, left_out: Mapping[str, str]) -> Group:
     return Group(group.name, kept, group.weight)
 
 
-def _validation(
-    pool: Pool, records: Sequence[ScanRecord], settings: TrainingSettings, maps: bool
+def _held_out(
+    pool: Pool,
+    records: Sequence[ScanRecord],
+    left_out: Mapping[str, str],
+    settings: TrainingSettings,
+    maps: bool,
 ) -> Examples | None:
-    if not records:
+    kept = tuple(record for record in records if record.scan_id not in left_out)
+    if not kept:
         return None
-    group = Group("validation", tuple(records))
+    group = Group("held out", kept)
     return Examples.of(pool, [group], settings, fixed=True, with_maps=maps, limit=settings.validation_slices)

@@ -1,0 +1,261 @@
+"""``reshim train``: a trained model from the scans of a catalog."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reshim.errors import UserError
+
+if TYPE_CHECKING:
+    from reshim.catalog import Catalog
+    from reshim.training.objectives import Objective
+    from reshim.training.run_folder import Trained
+    from reshim.training.sampling import Group
+    from reshim.training.settings import TrainingSettings
+
+NAME = "train"
+HELP = "Train a network on the scans of a filter; its validation split chooses the checkpoint."
+
+EXAMPLE = """\
+examples:
+  reshim train scans.parquet --where "anatomy = 'knee'" --network unet-tiny --input complex --out runs/knee
+  reshim train scans.parquet --where "anatomy = 'knee'" --where "anatomy = 'brain'" --weight 10 --weight 1 \\
+      --network unet-tiny --out runs/ten-to-one
+  reshim train site.parquet --where "fully_sampled = false" --from runs/knee --objective ssdu --out runs/site
+  torchrun --nproc-per-node 4 -m reshim train scans.parquet --where true --network varnet-s --out runs/all
+
+Scans with split 'train' are trained on, those with 'val' choose the checkpoint. The same command again goes
+on where it stopped; a folder that holds a run with other settings is refused (exit 2).
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("catalog", type=Path, metavar="CATALOG", help="catalog made by reshim index")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    _add_data(parser.add_argument_group("data"))
+    _add_network(parser.add_argument_group("network and objective"))
+    _add_budget(parser.add_argument_group("budget and schedule"))
+    scheme = parser.add_argument_group("undersampling")
+    scheme.add_argument("--mask", default="equispaced", metavar="NAME", help="default equispaced")
+    scheme.add_argument(
+        "--acceleration",
+        type=float,
+        nargs="+",
+        default=[4.0],
+        metavar="R",
+        help="of several, each batch draws one",
+    )
+    scheme.add_argument("--center-lines", type=int, metavar="N", help="fully sampled centre columns")
+    scheme.add_argument(
+        "--center-fraction", type=float, metavar="F", help="the same as a share of the columns"
+    )
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--where", action="append", required=True, metavar="SQL", help="filter; several are one group each"
+    )
+    group.add_argument(
+        "--weight",
+        action="append",
+        type=float,
+        metavar="W",
+        help="how often each --where is seen, in their order",
+    )
+    group.add_argument(
+        "--subset", metavar="SHARE", help="share of the subjects, e.g. 1/8; smaller ones are nested"
+    )
+    group.add_argument(
+        "--watch",
+        action="append",
+        metavar="SQL",
+        help="scored each epoch on its split 'val' to look at, no more",
+    )
+    group.add_argument("--target", default="mvue", choices=("mvue", "rss", "clean"), help="default mvue")
+
+
+def _add_network(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--network", metavar="NAME", help="a network's name; with --from, that run's unless given"
+    )
+    group.add_argument("--input", choices=("magnitude", "complex"), help="of U-net and ViT")
+    group.add_argument(
+        "--network-option", nargs="+", default=[], metavar="KEY=VALUE", help="its other settings"
+    )
+    group.add_argument("--from", dest="start", type=Path, metavar="RUN", help="start from this run's weights")
+    group.add_argument(
+        "--fallback", type=Path, metavar="RUN", help="handed out where adaptation shows no gain"
+    )
+    group.add_argument("--objective", default="supervised", metavar="NAME", help="default supervised")
+    group.add_argument(
+        "--loss", choices=("ssim", "l1", "ssim+l1"), help="between images (default: the objective's)"
+    )
+    group.add_argument(
+        "--objective-option", nargs="+", default=[], metavar="KEY=VALUE", help="its other settings"
+    )
+
+
+def _add_budget(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--epochs", type=int, metavar="N", help="passes over the training slices (default 20)")
+    group.add_argument("--samples", type=int, metavar="N", help="slices seen in all, in place of --epochs")
+    group.add_argument(
+        "--stop", choices=("early", "never"), default="never", help="end when validation levels off"
+    )
+    group.add_argument("--batch", type=int, default=4, metavar="N", help="slices a step (default 4)")
+    group.add_argument(
+        "--accumulation", type=int, default=1, metavar="N", help="parts a batch is worked off in"
+    )
+    group.add_argument(
+        "--learning-rate", type=float, default=1e-3, metavar="X", help="largest rate (default 1e-3)"
+    )
+    group.add_argument(
+        "--warm-up", type=float, default=0.01, metavar="SHARE", help="of the steps (default 0.01)"
+    )
+    group.add_argument("--validation-slices", type=int, metavar="N", help="at most so many (default all)")
+    group.add_argument("--bf16", action="store_true", help="convolutions in bfloat16")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; 3 where scans were left out."""
+    from reshim.catalog import Catalog
+    from reshim.training.display import RichDisplay
+    from reshim.training.train import train
+
+    settings = _settings(arguments)
+    network, network_settings = _network(arguments, settings.objective)
+    catalog = Catalog.read(arguments.catalog)
+    groups = _groups(catalog, arguments)
+    validation = [r for where in arguments.where for r in catalog.where(where).part("val").records()]
+    with RichDisplay(f"training {network}") as display:
+        trained = train(
+            network,
+            groups,
+            list({record.scan_id: record for record in validation}.values()),
+            settings,
+            arguments.out,
+            network_settings=network_settings,
+            start=arguments.start,
+            fallback=arguments.fallback,
+            watch={where: catalog.where(where).part("val").records() for where in arguments.watch or ()},
+            device=arguments.device,
+            display=display,
+            about={"catalog": str(arguments.catalog), "where": arguments.where, "subset": arguments.subset},
+        )
+    return _finished(trained, arguments.out)
+
+
+def _finished(trained: "Trained", out: Path) -> int:
+    finished = trained.settings["finished"]
+    score = (
+        ""
+        if finished["score"] is None
+        else f", epoch {finished['best_epoch']} is best at {finished['score']:.4f}"
+    )
+    print(f"{finished['samples']} slices in {finished['steps']} steps{score}; the run lies in {out}")
+    for scan_id, reason in finished["left_out"].items():
+        print(f"left out {scan_id}: {reason}")
+    return 3 if finished["left_out"] else 0
+
+
+def _settings(arguments: argparse.Namespace) -> "TrainingSettings":
+    from reshim.acquire import Scheme
+    from reshim.training.settings import EarlyStop, TrainingSettings
+
+    if arguments.center_lines is not None and arguments.center_fraction is not None:
+        raise UserError("--center-lines and --center-fraction say the same thing; give one")
+    centre = {"center_lines": arguments.center_lines, "center_fraction": arguments.center_fraction}
+    epochs = 20 if arguments.epochs is None and arguments.samples is None else arguments.epochs
+    return TrainingSettings(
+        objective=_objective(arguments),
+        epochs=epochs,
+        samples=arguments.samples,
+        batch_size=arguments.batch,
+        accumulation=arguments.accumulation,
+        learning_rate=arguments.learning_rate,
+        warm_up=arguments.warm_up,
+        target=arguments.target,
+        schemes=tuple(Scheme(arguments.mask, rate, **centre) for rate in arguments.acceleration),
+        validation_slices=arguments.validation_slices,
+        early_stop=EarlyStop() if arguments.stop == "early" else None,
+        bf16=arguments.bf16,
+        seed=arguments.seed,
+    )
+
+
+def _objective(arguments: argparse.Namespace) -> "Objective":
+    from reshim.training.settings import objective_from
+
+    plain: dict[str, Any] = {"name": arguments.objective, **_options(arguments.objective_option)}
+    if arguments.loss is not None:
+        if arguments.objective == "supervised":
+            plain["loss"] = arguments.loss
+        else:
+            plain["supervised"] = {"loss": arguments.loss}
+    return objective_from(plain)
+
+
+def _network(arguments: argparse.Namespace, objective: "Objective") -> tuple[str, dict[str, Any]]:
+    """The network's name, and what is changed of its settings."""
+    from reshim.training.run_folder import RunFolder
+
+    changes = _options(arguments.network_option)
+    if arguments.input is not None:
+        changes["input"] = arguments.input
+    if arguments.start is not None and arguments.network is None:
+        found = RunFolder(arguments.start).read_settings()["network"]
+        if found["name"] is None:
+            raise UserError(f"{arguments.start} was made from a module without a name; give --network")
+        return found["name"], found["settings"] | changes
+    if arguments.network is None:
+        raise UserError("--network is missing; name one, or start from a run with --from")
+    takes_both = arguments.network.startswith(("unet", "vit"))
+    if takes_both and "input" not in changes and objective.needs_phase:
+        changes["input"] = "complex"
+    return arguments.network, changes
+
+
+def _groups(catalog: "Catalog", arguments: argparse.Namespace) -> list["Group"]:
+    from reshim.training.sampling import Group, nested_subset
+
+    weights = arguments.weight or [None] * len(arguments.where)
+    if len(weights) != len(arguments.where):
+        raise UserError(
+            f"{len(weights)} --weight for {len(arguments.where)} --where; give one to each, or none"
+        )
+    share = _share(arguments.subset)
+    groups = []
+    for where, weight in zip(arguments.where, weights, strict=True):
+        records = catalog.where(where).part("train").records()
+        if not records:
+            raise UserError(
+                f"no scan with split 'train' fits {where!r}; look with: reshim list {arguments.catalog}"
+            )
+        groups.append(Group(where, nested_subset(records, share), weight))
+    return groups
+
+
+def _share(text: str | None) -> float:
+    if text is None:
+        return 1.0
+    top, _, bottom = text.partition("/")
+    try:
+        return float(top) / float(bottom or 1)
+    except (ValueError, ZeroDivisionError) as error:
+        raise UserError(f"--subset is {text!r}; it is a share such as 1/8 or 0.125") from error
+
+
+def _options(pairs: list[str]) -> dict[str, Any]:
+    """KEY=VALUE pairs; a value is JSON where it can be, else a word."""
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"option {pair!r} has no value; write KEY=VALUE")
+        try:
+            options[key] = json.loads(value)
+        except json.JSONDecodeError:
+            options[key] = value
+    return options

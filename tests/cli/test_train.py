@@ -1,0 +1,167 @@
+import json
+import subprocess
+import sys
+
+import h5py
+import pytest
+import torch
+
+from reshim.catalog import Catalog
+from reshim.cli import train as command
+from reshim.errors import UserError
+from reshim.physics.fourier import to_kspace
+from reshim.training.run_folder import RunFolder, load_run
+
+ROWS, COLUMNS, COILS = 32, 28, 4
+
+
+def write_scan(path, seed, *, undersampled=False):
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.zeros(ROWS, COLUMNS, dtype=torch.complex64)
+    image[6:26, 5:22] = 1
+    image[10:16, 8:14] += torch.rand(1, generator=generator)
+    phases = torch.exp(1j * torch.linspace(0, 3, COILS))[:, None, None]
+    ramp = torch.linspace(0.3, 1, ROWS)[None, :, None] * torch.linspace(0.5, 1, COILS)[:, None, None]
+    kspace = to_kspace(phases * (ramp + 0.1) * image).to(torch.complex64)
+    kspace = torch.stack([kspace, 0.8 * kspace])
+    kspace += 0.01 * torch.randn(kspace.shape, dtype=torch.complex64, generator=generator)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        if undersampled:
+            mask = torch.zeros(COLUMNS, dtype=torch.bool)
+            mask[::2] = mask[9:19] = True
+            file["mask"] = mask.numpy()
+            kspace = kspace * mask
+        else:
+            file["reconstruction_rss"] = kspace.abs().sum(1).numpy()
+        file["kspace"] = kspace.numpy()
+        file.attrs["acquisition"] = "CORPD_FBK"
+        file.attrs["patient_id"] = path.stem
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    for seed, (split, count) in enumerate([("train", 3), ("val", 1), ("test", 1)]):
+        for number in range(count):
+            write_scan(tmp_path / "scans" / f"multicoil_{split}" / f"{split}{number}.h5", 10 * seed + number)
+    Catalog.index([tmp_path / "scans"], tmp_path / "scans.parquet", workers=1)
+    return tmp_path / "scans.parquet"
+
+
+def reshim_train(*words):
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    return command.run(parser.parse_args([str(word) for word in words]))
+
+
+QUICK = ["--network", "unet-tiny", "--network-option", "channels=4", "poolings=2", "--center-lines", 10]
+QUICK += ["--acceleration", 2, "--epochs", 2, "--batch", 2]
+
+
+def test_a_run_from_the_command_line(catalog, tmp_path, capsys):
+    out = tmp_path / "run"
+    words = [catalog, "--where", "anatomy = 'knee'", "--out", out, *QUICK]
+    assert reshim_train(*words) == 0
+    printed = capsys.readouterr().out
+    assert str(out) in printed
+    assert "12 slices in 6 steps" in printed
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["about"]["where"] == ["anatomy = 'knee'"]
+    named = [*settings["data"]["groups"][0]["scans"], *settings["data"]["validation"]]
+    assert len(named) == 4
+    assert {(scan["dataset"], scan["subject"]) for scan in named} == load_run(out).training_subjects
+    assert not load_run(out).has_phase
+
+    before = (out / "model.safetensors").stat().st_mtime_ns
+    assert reshim_train(*words) == 0
+    assert (out / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match="learning_rate"):
+        reshim_train(*words, "--learning-rate", 0.5)
+
+
+def test_objectives_in_kspace_take_complex_input_unless_told_otherwise(catalog, tmp_path):
+    words = [catalog, "--where", "true", *QUICK, "--objective", "joint"]
+    assert reshim_train(*words, "--out", tmp_path / "run", "--objective-option", "hidden_share=0.2") == 0
+    run = load_run(tmp_path / "run")
+    assert run.has_phase
+    assert run.settings["training"]["objective"]["hidden_share"] == 0.2
+    with pytest.raises(UserError, match="without phase"):
+        reshim_train(*words, "--out", tmp_path / "other", "--input", "magnitude")
+
+
+def test_a_site_is_adapted_to_from_a_run(catalog, tmp_path):
+    assert (
+        reshim_train(catalog, "--where", "true", *QUICK, "--input", "complex", "--out", tmp_path / "run") == 0
+    )
+    for number in range(2):
+        write_scan(tmp_path / "site" / "multicoil_train" / f"site{number}.h5", 50 + number, undersampled=True)
+    Catalog.index([tmp_path / "site"], tmp_path / "site.parquet", workers=1)
+    words = [tmp_path / "site.parquet", "--where", "fully_sampled = false", "--from", tmp_path / "run"]
+    assert reshim_train(*words, "--objective", "ssdu", "--epochs", 1, "--out", tmp_path / "adapted") == 0
+    adapted = load_run(tmp_path / "adapted")
+    assert adapted.fallback is not None
+    assert adapted.settings["finished"]["best_epoch"] is None
+
+
+def test_watching_another_filter_changes_nothing_but_the_log(catalog, tmp_path):
+    words = [catalog, "--where", "true", *QUICK]
+    assert reshim_train(*words, "--out", tmp_path / "plain") == 0
+    assert reshim_train(*words, "--out", tmp_path / "watched", "--watch", "anatomy = 'knee'") == 0
+    assert load_run(tmp_path / "plain").digest == load_run(tmp_path / "watched").digest
+    lines = RunFolder(tmp_path / "watched").read_log("epoch")
+    assert lines[0]["watched"]["anatomy = 'knee'"]["score"] == lines[0]["validation"]["score"]
+
+
+def test_several_filters_are_groups_with_weights(catalog, tmp_path):
+    words = [catalog, "--where", "path LIKE '%train0%'", "--where", "path LIKE '%train1%'", *QUICK]
+    assert reshim_train(*words, "--weight", 3, "--weight", 1, "--out", tmp_path / "run") == 0
+    groups = load_run(tmp_path / "run").settings["data"]["groups"]
+    assert [group["weight"] for group in groups] == [3, 1]
+    with pytest.raises(UserError, match="1 --weight for 2"):
+        reshim_train(*words, "--weight", 3, "--out", tmp_path / "other")
+
+
+def test_what_cannot_be_meant_is_refused(catalog, tmp_path):
+    words = [catalog, "--out", tmp_path / "run", *QUICK]
+    for more, said in [
+        (["--where", "subject = 'nobody'"], "nobody"),
+        (["--where", "true", "--subset", "half"], "1/8"),
+        (["--where", "true", "--objective", "magic"], "ssdu"),
+        (["--where", "true", "--objective-option", "level"], "KEY=VALUE"),
+        (["--where", "true", "--objective-option", "level=3"], "level"),
+        (["--where", "true", "--center-fraction", "0.1"], "same thing"),
+        (["--where", "true", "--samples", "8"], "exactly one"),
+        (["--where", "true", "--network", "u-net"], "unet-tiny"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            reshim_train(*words, *more)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_draw_the_loss_curve_of_one(catalog, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text("import sys\nfrom reshim.cli import main\nsys.exit(main(['train', *sys.argv[1:]]))\n")
+    # Of six slices in batches of five, one is left over: a step to which one process has nothing to add.
+    options = ["--where", "true", *QUICK, "--batch", "5", "--epochs", "4"]
+    for size in (1, 2):
+        words = [catalog, *options, "--out", tmp_path / f"of{size}"]
+        launcher = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            str(size),
+            "--master-port",
+            "29591",
+        ]
+        subprocess.run([*launcher, script, *map(str, words)], check=True, timeout=900)
+    one, two = (RunFolder(tmp_path / f"of{size}").read_log("epoch") for size in (1, 2))
+    assert [line["samples"] for line in one] == [line["samples"] for line in two]
+    assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], rel=1e-5)
+    scores = [[line["validation"]["score"] for line in lines] for lines in (one, two)]
+    assert scores[1] == pytest.approx(scores[0], rel=1e-5)
