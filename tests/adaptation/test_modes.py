@@ -53,7 +53,8 @@ def test_auto_leaves_a_usual_scan_to_the_fall_back_and_says_so():
 
 def test_auto_adapts_to_an_unusual_scan():
     measurement, _ = make_measurement(columns=88, n=2, noise=1e-3)
-    base = AdaptedAtTestTime(Gain(0.6), Gain(0.6), steps=40, learning_rate=2e-2, warm_up=1, check_every=5)
+    settings = {"steps": 40, "learning_rate": 2e-2, "warm_up": 1, "check_every": 5, "judge_share": 0.1}
+    base = AdaptedAtTestTime(Gain(0.6), Gain(0.6), **settings)
     outcome = AdaptedWhereUnusual(base, lambda measurement: 3.0).explain(measurement)
     assert all(outcome.adapted)
     assert "beyond" in outcome.reason[0]

@@ -87,15 +87,22 @@ def adapted(
             "measurement; adapt a run that was trained with --input complex"
         )
     fallback = run.fallback if run.fallback is not None else run.network
+    seed = getattr(run, "train_seed", None)
     if mode == "reference":
-        return ReferenceAdaptation(run.network, budget_seconds=budget_seconds)
-    if mode in ("slice", "volume"):
-        return AdaptedAtTestTime(run.network, fallback, scope=mode, budget_seconds=budget_seconds)  # type: ignore[arg-type]
-    if mode == "auto":
-        if shift_score is None:
-            raise UserError(
-                "this run kept no training statistics, so nobody knows what is unusual; adapt 'volume'"
-            )
-        volume = AdaptedAtTestTime(run.network, fallback, scope="volume", budget_seconds=budget_seconds)
-        return AdaptedWhereUnusual(volume, shift_score)
-    raise UserError(f"there is no --adapt {mode!r}; there are none, slice, volume, auto and reference")
+        return ReferenceAdaptation(run.network, budget_seconds=budget_seconds, train_seed=seed)
+    if mode not in ("slice", "volume", "auto"):
+        raise UserError(f"there is no --adapt {mode!r}; there are none, slice, volume, auto and reference")
+    method = AdaptedAtTestTime(
+        run.network,
+        fallback,
+        scope="slice" if mode == "slice" else "volume",
+        budget_seconds=budget_seconds,
+        train_seed=seed,
+    )
+    if mode != "auto":
+        return method
+    if shift_score is None:
+        raise UserError(
+            "this run kept no training statistics, so nobody knows what is unusual; adapt 'volume'"
+        )
+    return AdaptedWhereUnusual(method, shift_score)

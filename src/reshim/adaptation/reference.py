@@ -62,6 +62,9 @@ class ReferenceAdaptation:
     estimate: MapEstimator = default_estimator
     """Fills in coil maps where the measurement has none."""
 
+    train_seed: int | None = None
+    """Seed of the base network's training, for the rows."""
+
     on_snapshot: Snapshot | None = field(default=None, metadata={"digest": False})
     """Is shown the image at every step; for curves, never for decisions."""
 

@@ -202,7 +202,8 @@ def _rows(
                     "slice": int(number),
                     "adapted": outcome.adapted[index],
                     "target": target,
-                    "value": float(value),
+                    # A slice without any support has no score in it.
+                    "value": float(value) if torch.isfinite(value) else None,
                 }
 
 

@@ -149,7 +149,12 @@ def run(study: Study) -> None:
         "knee and brain, equal updates": study.train("equal updates", NETWORK, BOTH, updates),
         "knee (joint)": joint_knee,
         ADAPTED: AdaptedAtTestTime(
-            joint_knee.network, knee.network, scope="volume", steps=4 if study.tiny else 40, batch_slices=3
+            joint_knee.network,
+            knee.network,
+            scope="volume",
+            steps=4 if study.tiny else 40,
+            batch_slices=3,
+            train_seed=joint_knee.train_seed,
         ),
     }
     for anatomy, where in (("knee", KNEES), ("brain", BRAINS)):
@@ -215,8 +220,8 @@ def page(study: Study) -> tuple[Block, ...]:
         TextBlock(
             "What is compared",
             paragraphs=(
-                "All networks are the same unrolled network of 50,000 weights: same input, target, seed and "
-                "schedule. 'knee and brain' sees every slice as often as its specialist (equal "
+                "All networks are the same unrolled network of 50,000 weights; same input, target and seed. "
+                " 'knee and brain' sees every slice as often as its specialist (equal "
                 "epochs), and so makes twice the updates; 'equal updates' is the control that makes as many.",
                 "CG-SENSE is tuned on the knees' validation subjects; the row tuned on the brains' stands "
                 "beside, because the brain network has to beat it too. Adaptation sees the measurement alone: "
