@@ -10,9 +10,9 @@ HELP = (
 
 EXAMPLE = """\
 examples:
-  reshim reconstruct scan.h5 --with sense --out out                     an undersampled scan, with its own mask
-  reshim reconstruct full.h5 --with sense --accelerate 4 --out out      undersampled here, scored against itself
-  reshim reconstruct scan.h5 --with runs/knee --adapt volume --out out  a trained network, fitted to the scan
+  reshim reconstruct scan.h5 --with sense --out out                    an undersampled scan, with its own mask
+  reshim reconstruct full.h5 --with sense --accelerate 4 --out out     undersampled, scored against itself
+  reshim reconstruct scan.h5 --with runs/knee --adapt volume --out out a trained network, fitted to the scan
 
 FOLDER/<stem>.h5 holds `reconstruction`; FOLDER/card.json says what was done and why. Several FILEs get a
 folder each below FOLDER; one that cannot be read is named and left out (exit 3).

@@ -193,7 +193,7 @@ def _rows(
     }
     for target, image in prepared.references.items():
         for scores in _scores(magnitude, image, evaluation):
-            values = scores.pop("values")
+            values, empty = scores.pop("values"), scores.pop("empty")
             for index, value in enumerate(values):
                 number = (measurement.slices or range(len(values)))[index]
                 yield {
@@ -202,8 +202,8 @@ def _rows(
                     "slice": int(number),
                     "adapted": outcome.adapted[index],
                     "target": target,
-                    # A slice without any support has no score in it.
-                    "value": float(value) if torch.isfinite(value) else None,
+                    # A slice without any support has no score in it; any other NaN is the method's.
+                    "value": None if empty[index] else float(value),
                 }
 
 
@@ -213,6 +213,7 @@ def _scores(magnitude: Tensor, target: Tensor, evaluation: Evaluation) -> Iterat
     volume_max = target.max().expand(target.shape[0])
     for region in evaluation.regions:
         where = support(target, volume_max) if region == "support" else None
+        empty = [False] * len(target) if where is None else (~where.any(-1).any(-1)).tolist()
         for metric in evaluation.metrics:
             base = metric.removesuffix("_matched")
             image = match_statistics(magnitude, target) if base != metric else magnitude
@@ -220,6 +221,7 @@ def _scores(magnitude: Tensor, target: Tensor, evaluation: Evaluation) -> Iterat
                 "region": region,
                 "metric": metric,
                 "values": METRICS[base](image, target, volume_max, where),
+                "empty": empty,
             }
 
 

@@ -58,7 +58,7 @@ def _ranked(store: Store, keys: Sequence[str], test: str) -> list[tuple[float, s
         entries += list(
             zip(*(table[column].to_pylist() for column in ("value", "scan_id", "slice")), strict=True)
         )
-    return sorted(entry for entry in entries if np.isfinite(entry[0]))
+    return sorted(entry for entry in entries if entry[0] is not None and np.isfinite(entry[0]))
 
 
 def _slice_of(
