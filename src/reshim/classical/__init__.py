@@ -6,6 +6,7 @@
 import importlib
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,13 +17,16 @@ CLASSES = {
     "sense": ("sense", "Sense"),
     "l1-wavelet": ("l1_wavelet", "L1Wavelet"),
     "total-variation": ("total_variation", "TotalVariation"),
+    "grappa": ("grappa", "Grappa"),
+    "raki": ("raki", "Raki"),
+    "rraki": ("raki", "Raki.with_linear_branch"),
 }
-"""Name: file, class."""
+"""Name: file, and what makes one."""
 
 
 def _make(name: str, **changes: Any) -> "Reconstructor":
     file, kind = CLASSES[name]
-    return getattr(importlib.import_module(f"reshim.classical.{file}"), kind)(**changes)
+    return attrgetter(kind)(importlib.import_module(f"reshim.classical.{file}"))(**changes)
 
 
 METHODS: "dict[str, Callable[..., Reconstructor]]" = {name: partial(_make, name) for name in CLASSES}

@@ -1,0 +1,257 @@
+"""GRAPPA: missing samples as linear combinations of acquired neighbours of all coils.
+
+Source: M. A. Griswold et al., Magn. Reson. Med. 47:1202 (2002).
+Ours differs from pygrappa: kernels are fitted on complete windows only (zeros beyond the calibration block
+are no data), take four acquired lines rather than a fixed width, and serve all lines of a gap from one solve.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from reshim.classical.lattice import Cell, every_line, gaps, lattice_lines
+from reshim.classical.sense import Sense, shown
+from reshim.physics.espirit import Block, calibration_block
+from reshim.physics.fourier import to_image
+from reshim.physics.maps import default_estimator
+from reshim.types import Image, KSpace, MapEstimator, Measurement, Reconstructor
+
+log = logging.getLogger(__name__)
+
+CHUNK_ELEMENTS = 1_000_000
+"""Complex numbers of gathered sources that are held at once."""
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """A filled k-space and how far to trust it."""
+
+    kspace: KSpace
+    """Acquired samples as they were, missing ones predicted."""
+
+    misfit: Float[Tensor, "*batch"]
+    """Error of the prediction in the calibration block over the samples' norm, of the worst kernel."""
+
+    unfilled: int
+    """Missing samples (of one coil) that no kernel reaches."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Linear weights of one kind of cell."""
+
+    rows: Cell
+    columns: Cell
+    weights: Complex[Tensor, "*batch source target"]
+    misfit: Float[Tensor, "*batch"]
+
+
+class NotMadeOfLinesError(ValueError):
+    """The mask is no product of whole rows and columns, or nothing was acquired to fit kernels on."""
+
+
+@dataclass(frozen=True)
+class Grappa:
+    """Interpolate k-space, then combine the coils."""
+
+    taps: int = 4
+    """Acquired lines along an undersampled axis that predict a gap."""
+
+    readout_taps: int = 5
+    """Neighbours along a fully sampled axis; odd."""
+
+    ridge: float = 1e-4
+    """Tikhonov weight over the mean energy of the calibration sources. Tuned on P."""
+
+    combine: Literal["maps", "rss"] = "maps"
+    """Coils by conj(maps), or by the root sum of squares, which has no phase."""
+
+    estimate_maps: MapEstimator = default_estimator
+    """Used where the measurement has no maps yet and coils are combined by them."""
+
+    otherwise: Reconstructor | None = field(default_factory=Sense)
+    """Takes masks that GRAPPA cannot (Poisson disc), with a line in the log; None raises instead."""
+
+    def __post_init__(self) -> None:
+        if self.readout_taps % 2 == 0:
+            raise ValueError(f"readout_taps is {self.readout_taps}; a centred kernel needs an odd width")
+
+    def __call__(self, measurement: Measurement) -> Image:
+        """Return the image (batch, row, column) in the measurement's units."""
+        try:
+            filled = self.fill(measurement).kspace
+        except NotMadeOfLinesError as reason:
+            if self.otherwise is None:
+                raise
+            log.warning("%s; %s is used instead", reason, type(self.otherwise).__name__)
+            return self.otherwise(measurement)
+        return combined(measurement, filled, self.combine, self.estimate_maps)
+
+    @torch.no_grad()
+    def fill(self, measurement: Measurement) -> Interpolation:
+        """Predict the missing samples of every coil.
+
+        Raises
+        ------
+        NotMadeOfLinesError
+            If the mask is not made of whole lines, or there is no calibration block to fit kernels on.
+        """
+        cells = axis_cells(measurement, self.taps, self.readout_taps)
+        acquired = torch.where(measurement.mask, measurement.kspace, 0)
+        filled, misfit = acquired.clone(), acquired.real.new_zeros(acquired.shape[:-3])
+        reached = _first_plane(measurement.mask).expand(acquired.shape[-2:]).clone()
+        for kernel in fit_kernels(cells, calibration_block(measurement), self.ridge):
+            apply(kernel, acquired, filled, reached)
+            misfit = torch.maximum(misfit, kernel.misfit)
+        filled = torch.where(measurement.mask, acquired, filled)
+        filled = torch.where(measurement.acquirable, filled, 0)
+        unfilled = int((~reached & _first_plane(measurement.acquirable)).sum())
+        return Interpolation(filled, misfit, unfilled)
+
+
+def _first_plane(mask: Tensor) -> Tensor:
+    return mask.reshape(-1, *mask.shape[-2:])[0]
+
+
+def axis_cells(measurement: Measurement, taps: int, readout_taps: int) -> tuple[list[Cell], list[Cell]]:
+    """Cells of rows and of columns for a mask made of whole lines."""
+    lines = lattice_lines(measurement)
+    if lines is None:
+        raise NotMadeOfLinesError(
+            f"{measurement.name}: its mask is no product of whole rows and columns (Poisson disc, radial, or "
+            "one mask a slice), which GRAPPA's kernels need"
+        )
+    if measurement.calibration.is_empty:
+        raise NotMadeOfLinesError(
+            f"{measurement.name}: there is no calibration block to fit GRAPPA's kernels on"
+        )
+    cells = []
+    for axis, chosen in enumerate(lines):
+        size, room = measurement.kspace.shape[axis - 2], measurement.calibration.shape[axis]
+        whole = len(chosen) == size
+        cells.append(every_line(size, min(readout_taps, room)) if whole else gaps(chosen, size, taps, room))
+    return cells[0], cells[1]
+
+
+def fit_kernels(cells: tuple[list[Cell], list[Cell]], block: Block, ridge: float) -> Iterator[Kernel]:
+    """The kernels of every kind of gap that holds a missing sample."""
+    scale = block.abs().amax((-3, -2, -1), keepdim=True)
+    block = block / torch.where(scale > 0, scale, 1)
+    # One axis fully sampled: the acquired line that opens a gap needs no prediction.
+    along = [all(cell.only_sources for cell in axis) for axis in cells]
+    normals: Normals = {}
+    for rows, columns in product(*cells):
+        if along[0]:
+            columns = columns.without_sources()
+        elif along[1]:
+            rows = rows.without_sources()
+        if rows.targets and columns.targets and not (rows.only_sources and columns.only_sources):
+            yield fit(rows, columns, block, ridge, normals)
+
+
+Normals: TypeAlias = dict[tuple[object, ...], tuple[Tensor, Tensor, Tensor]]
+"""Source windows, their Gram matrix and its Cholesky factor, by geometry: targets of one gap share them."""
+
+
+def fit(rows: Cell, columns: Cell, block: Block, ridge: float, normals: Normals) -> Kernel:
+    """Least squares over every complete window of the block, solved in double precision."""
+    tops, starts = (
+        _complete(cell, size) for cell, size in zip((rows, columns), block.shape[-2:], strict=True)
+    )
+    key = (rows.sources, columns.sources, tops, starts)
+    if key not in normals:
+        sources = gather(block, tops, rows.sources, starts, columns.sources)
+        gram = (sources.mH @ sources).to(torch.complex128)
+        energy = gram.diagonal(dim1=-2, dim2=-1).real.mean(-1)[..., None, None]
+        identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        loaded = gram + (ridge * energy + torch.finfo(torch.float32).tiny) * identity
+        normals[key] = (sources, gram, torch.linalg.cholesky(loaded))
+    sources, gram, factor = normals[key]
+    targets = gather(block, tops, rows.targets, starts, columns.targets)
+    cross = (sources.mH @ targets).to(torch.complex128)
+    weights = torch.cholesky_solve(cross, factor)
+    # ||T - S W||^2 from the small matrices; rounding may take a perfect fit below 0.
+    norm = targets.abs().square().sum((-2, -1)).to(torch.float64)
+    error = norm + (weights.conj() * (gram @ weights - 2 * cross)).real.sum((-2, -1))
+    misfit = (error.clamp_min(0) / norm.clamp_min(torch.finfo(norm.dtype).tiny)).sqrt()
+    return Kernel(rows, columns, weights.to(block.dtype), misfit.to(block.real.dtype))
+
+
+def _complete(cell: Cell, size: int) -> range:
+    """Where a window of this cell lies inside an axis of the calibration block."""
+    low, high = cell.reach
+    return range(-low, size - high)
+
+
+def apply(kernel: Kernel, acquired: KSpace, filled: KSpace, reached: Tensor) -> None:
+    """Write the predictions of one kernel into `filled`, a few rows of gaps at a time."""
+    rows, columns = kernel.rows, kernel.columns
+    batch, n_coils = acquired.shape[:-3], acquired.shape[-3]
+    one_row = batch.numel() * len(columns.anchors) * kernel.weights.shape[-2]
+    step = max(1, CHUNK_ELEMENTS // one_row)
+    column_index = _positions(columns.anchors, columns.targets, acquired)
+    for top in range(0, len(rows.anchors), step):
+        anchors = rows.anchors[top : top + step]
+        sources = gather(acquired, anchors, rows.sources, columns.anchors, columns.sources)
+        shape = (len(anchors), len(columns.anchors), n_coils, len(rows.targets), len(columns.targets))
+        predicted = (sources @ kernel.weights).reshape(*batch, *shape)
+        row_index = _positions(anchors, rows.targets, acquired)[:, :, None, None]
+        # From (gap row, gap column, coil, row, column) to (coil, gap row, row, gap column, column).
+        filled[..., row_index, column_index] = _reorder(predicted, (2, 0, 3, 1, 4))
+        reached[row_index, column_index] = True
+
+
+def gather(
+    kspace: Block,
+    tops: Sequence[int],
+    row_offsets: tuple[int, ...],
+    starts: Sequence[int],
+    column_offsets: tuple[int, ...],
+) -> Complex[Tensor, "*batch window sample"]:
+    """A row for each (top, start) with the samples at every offset, coils included; 0 beyond the border."""
+    picked = _take(
+        _take(kspace, _positions(tops, row_offsets, kspace), -2),
+        _positions(starts, column_offsets, kspace),
+        -1,
+    )
+    # From (coil, top, row, start, column) to (top, start, coil, row, column).
+    return _reorder(picked, (1, 3, 0, 2, 4)).flatten(-3).flatten(-3, -2)
+
+
+def _positions(anchors: Sequence[int], offsets: Sequence[int], like: Tensor) -> Tensor:
+    """(anchor, offset) indices."""
+    return torch.tensor(anchors, device=like.device)[:, None] + torch.tensor(offsets, device=like.device)
+
+
+def _take(kspace: Tensor, positions: Tensor, axis: int) -> Tensor:
+    """Index an axis by (anchor, offset) positions, which take its place; 0 beyond the border."""
+    size = kspace.shape[axis]
+    flat = positions.flatten()
+    picked = kspace.index_select(axis, flat.clamp(0, size - 1))
+    if bool((flat < 0).any() | (flat >= size).any()):
+        inside = (flat >= 0) & (flat < size)
+        picked = picked * (inside[:, None] if axis == -2 else inside)
+    return picked.unflatten(axis, tuple(positions.shape))
+
+
+def _reorder(tensor: Tensor, last_five: tuple[int, ...]) -> Tensor:
+    """Permute the last five axes."""
+    front = tensor.ndim - 5
+    return tensor.permute(*range(front), *(front + axis for axis in last_five))
+
+
+def combined(measurement: Measurement, kspace: KSpace, combine: str, estimate_maps: MapEstimator) -> Image:
+    """The image of a filled k-space, coils combined."""
+    coil_images = to_image(kspace)
+    if combine == "rss":
+        size = coil_images.abs().square().sum(-3).sqrt()
+        return torch.complex(size, torch.zeros_like(size))
+    maps = measurement.with_maps(estimate_maps).maps
+    assert maps is not None
+    return shown((maps.conj() * coil_images.unsqueeze(-4)).sum(-3))

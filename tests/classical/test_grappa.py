@@ -1,0 +1,163 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.conftest import equispaced, make_measurement, smooth_maps
+from tests.reconstructor_checks import check_reconstructor
+
+from reshim.classical.grappa import Grappa, NotMadeOfLinesError
+from reshim.classical.lattice import Cell, every_line, gaps, lattice_lines
+from reshim.classical.zero_filled import ZeroFilled
+from reshim.physics.fourier import to_kspace
+from reshim.types import Calibration
+
+
+def plane_mask(rows: int, columns: int, steps: tuple[int, int], center: int) -> torch.Tensor:
+    mask = equispaced(rows, steps[0], 0).mT & equispaced(columns, steps[1], 0)
+    top, left = rows // 2 - center // 2, columns // 2 - center // 2
+    mask[..., top : top + center, left : left + center] = True
+    return mask
+
+
+def two_dimensional(steps: tuple[int, int] = (2, 2), center: int = 20, noise: float = 0.0):
+    measurement, images = make_measurement(rows=48, columns=44, n_coils=8, acceleration=1, noise=noise)
+    mask = plane_mask(48, 44, steps, center)
+    block = Calibration(24 - center // 2, 24 + center // 2, 22 - center // 2, 22 + center // 2)
+    kspace = torch.where(mask, measurement.kspace, 0)
+    return replace(measurement, mask=mask, calibration=block, kspace=kspace, readout_axis=None), images
+
+
+@pytest.mark.parametrize("acceleration", [2, 3, 4])
+def test_promises_of_a_reconstructor_are_kept(acceleration):
+    measurement, _ = make_measurement(rows=40, columns=48, acceleration=acceleration, center=20, noise=0.01)
+    check_reconstructor(Grappa(), measurement)
+
+
+def test_promises_are_kept_where_both_axes_are_undersampled():
+    check_reconstructor(Grappa(), two_dimensional(noise=0.01)[0])
+
+
+@pytest.mark.parametrize(("acceleration", "limit"), [(2, 0.02), (3, 0.06), (4, 0.12)])
+def test_missing_lines_are_predicted(acceleration, limit):
+    measurement, images = make_measurement(
+        64, 66, n_coils=8, acceleration=acceleration, center=24, noise=0.002
+    )
+    error = (Grappa()(measurement) - images).norm() / images.norm()
+    assert float(error) < limit
+    assert float(error) < 0.5 * float((ZeroFilled()(measurement) - images).norm() / images.norm())
+
+
+def test_both_axes_at_once_are_predicted():
+    measurement, images = two_dimensional()
+    assert float((Grappa()(measurement) - images).norm() / images.norm()) < 0.1
+    assert Grappa().fill(measurement).unfilled == 0
+
+
+def test_an_irregular_pattern_of_lines_is_filled_gap_by_gap():
+    measurement, images = make_measurement(64, 66, n_coils=8, acceleration=1)
+    mask = equispaced(66, 66, 24)
+    mask[..., [3, 5, 8, 12, 15, 18, 20, 47, 49, 52, 56, 57, 60, 63]] = True
+    block = Calibration(0, 64, 21, 45)
+    kspace = torch.where(mask, measurement.kspace, 0)
+    measurement = replace(measurement, mask=mask, kspace=kspace, calibration=block)
+    assert Grappa().fill(measurement).unfilled == 0
+    assert float((Grappa()(measurement) - images).norm() / images.norm()) < 0.1
+
+
+def test_acquired_samples_come_through_as_they_were():
+    measurement, _ = make_measurement(acceleration=3, center=16, noise=0.01)
+    filled = Grappa().fill(measurement).kspace
+    assert torch.equal(torch.where(measurement.mask, filled, 0), measurement.kspace)
+
+
+@pytest.mark.parametrize("acceleration", [2, 3, 4, 5])
+def test_a_single_exponential_goes_to_the_right_line(acceleration):
+    """A point source is one exponential over k-space, which any kernel predicts exactly: off by one shows."""
+    rows, columns = 24, 61
+    image = torch.zeros(1, rows, columns, dtype=torch.complex128)
+    image[0, 9, 37] = 1
+    kspace = to_kspace(smooth_maps(4, rows, columns) * image[:, None])
+    measurement, _ = make_measurement(rows, columns, 4, n=1, acceleration=acceleration, center=24)
+    mask = measurement.mask
+    measurement = replace(measurement, kspace=torch.where(mask, kspace, 0), maps=None)
+    filled = Grappa(ridge=1e-12).fill(measurement)
+    inside = slice(2, -2)  # beyond the border of the readout a kernel meets zeros
+    torch.testing.assert_close(filled.kspace[..., inside, :], kspace[..., inside, :], rtol=0, atol=1e-4)
+    assert float(filled.misfit.max()) < 1e-4
+
+
+def test_misfit_tells_clean_from_noisy_calibration():
+    clean = Grappa().fill(make_measurement(center=20, acceleration=3)[0]).misfit
+    noisy = Grappa().fill(make_measurement(center=20, acceleration=3, noise=0.1)[0]).misfit
+    assert float(noisy.min()) > 2 * float(clean.max())
+
+
+def test_gaps_too_wide_for_the_calibration_block_stay_empty_and_are_counted():
+    measurement, _ = make_measurement(columns=44, acceleration=2, center=12)
+    mask = measurement.mask.clone()
+    mask[..., :14] = False
+    partial = replace(measurement, mask=mask, kspace=torch.where(mask, measurement.kspace, 0))
+    filled = Grappa().fill(partial)
+    assert filled.unfilled == 14 * 48
+    assert float(filled.kspace[..., :14].abs().max()) == 0
+
+
+def test_what_could_not_be_acquired_stays_zero():
+    measurement, _ = make_measurement(acceleration=2, center=16)
+    acquirable = torch.ones(1, 1, 1, 44, dtype=torch.bool)
+    acquirable[..., 40:] = False
+    mask = measurement.mask & acquirable
+    padded = replace(
+        measurement, mask=mask, acquirable=acquirable, kspace=torch.where(mask, measurement.kspace, 0)
+    )
+    assert float(Grappa().fill(padded).kspace[..., 40:].abs().max()) == 0
+
+
+def test_a_mask_that_is_not_made_of_lines_goes_to_sense_or_is_refused(caplog):
+    measurement, images = make_measurement(acceleration=1)
+    generator = torch.Generator().manual_seed(2)
+    mask = torch.rand(1, 1, 48, 44, generator=generator) < 0.5
+    mask[..., 14:34, 12:32] = True
+    scattered = replace(measurement, mask=mask, kspace=torch.where(mask, measurement.kspace, 0))
+    scattered = replace(scattered, calibration=Calibration(14, 34, 12, 32))
+    assert float((Grappa()(scattered) - images).norm() / images.norm()) < 0.1
+    assert "Sense is used instead" in caplog.text
+    with pytest.raises(NotMadeOfLinesError, match="no product of whole rows and columns"):
+        Grappa(otherwise=None)(scattered)
+
+
+def test_even_readout_kernels_are_refused():
+    with pytest.raises(ValueError, match="odd width"):
+        Grappa(readout_taps=4)
+
+
+def test_a_regular_pattern_needs_one_kernel_and_a_few_at_its_edges():
+    cells = gaps(range(1, 40, 4), 40, 4, 24)
+    interior = max(cells, key=lambda cell: len(cell.anchors))
+    assert interior.sources == (0, 4, 8, 12)
+    assert interior.targets == (4, 5, 6, 7)
+    assert len(cells) == 5  # one before the first line, one after the last, one beside each
+
+
+@settings(deadline=None)
+@given(step=st.integers(1, 6), size=st.integers(12, 50), offset=st.integers(0, 5), taps=st.integers(1, 5))
+def test_every_line_belongs_to_one_gap_and_is_near_its_sources(step, size, offset, taps):
+    lines = list(range(min(offset, step - 1), size, step))
+    seen: list[int] = []
+    for cell in gaps(lines, size, taps, size):
+        for anchor in cell.anchors:
+            assert all(anchor + source in lines for source in cell.sources)
+            seen += [anchor + target for target in cell.targets]
+    assert sorted(seen) == list(range(size))
+
+
+def test_a_fully_sampled_axis_has_centred_kernels():
+    assert every_line(3, 5) == [Cell((0, 1, 2, 3, 4), (2,), (-2, -1, 0))]
+
+
+def test_the_lattice_is_found_beneath_the_calibration_block():
+    measurement, _ = make_measurement(columns=44, acceleration=4, center=13)
+    assert lattice_lines(measurement) == (list(range(48)), list(range(0, 44, 4)))
+    assert lattice_lines(two_dimensional((2, 3))[0]) == (list(range(0, 48, 2)), list(range(0, 44, 3)))
