@@ -220,12 +220,13 @@ def page(study: Study) -> tuple[Block, ...]:
         TextBlock(
             "What is compared",
             paragraphs=(
-                "All networks are the same unrolled network of 50,000 weights, with the same input, target and "
-                "seed. 'knee and brain' sees every slice as often as its specialist (equal epochs) and so makes "
-                "twice the updates; 'equal updates' is the control that makes as many.",
+                "All networks are the same unrolled network of 50,000 weights, with the same input, "
+                "target and seed. 'knee and brain' sees every slice as often as its specialist (equal "
+                "epochs) and so makes twice the updates; 'equal updates' is the control that makes as "
+                "many.",
                 "CG-SENSE is tuned on the knees' validation subjects; the row tuned on the brains' stands "
-                "beside, for the brain network has to beat it too. Adaptation sees the measurement alone: one "
-                "fold of its columns is fitted, one stops, one decides between it and the fall-back.",
+                "beside, for the brain network has to beat it too. Adaptation sees the measurement alone: "
+                "one fold of its columns is fitted, one stops, one decides between it and the fall-back.",
             ),
         ),
     )
