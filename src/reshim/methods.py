@@ -4,16 +4,50 @@ A name is a classical method, ``default``, or the path of a RUN folder; ``adapt`
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reshim.errors import UserError
-from reshim.types import Reconstructor
+from reshim.types import Image, Measurement, Reconstructor
 
 ADAPT = ("none", "slice", "volume", "auto", "reference")
 
 
-def method_of(name: str, adapt: str = "none", budget_seconds: float | None = None) -> Reconstructor:
+@dataclass(frozen=True)
+class OnDevice:
+    """A method that computes where its measurement lies, taken to a device and back."""
+
+    method: Reconstructor
+    device: str = field(metadata={"digest": False})
+
+    def __call__(self, measurement: Measurement) -> Image:
+        """Return the image where the measurement was."""
+        return self.method(measurement.to(self.device)).to(measurement.kspace.device)
+
+
+def checked_device(device: str) -> str:
+    """The device's name, if there is such a device here.
+
+    Raises
+    ------
+    UserError
+        If it is unknown or absent.
+    """
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise UserError(f"--device {device!r} is no device; give cpu, cuda or cuda:N") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {device} asks for a GPU, and PyTorch finds none here; leave it out")
+    return device
+
+
+def method_of(
+    name: str, adapt: str = "none", budget_seconds: float | None = None, device: str = "cpu"
+) -> Reconstructor:
     """The reconstructor behind a METHOD name.
 
     Raises
@@ -26,26 +60,30 @@ def method_of(name: str, adapt: str = "none", budget_seconds: float | None = Non
     if name == "default":
         from reshim.default import default_method
 
-        return default_method()
+        return _on(default_method(), device)
     if name in METHODS:
         if adapt not in ("none", "auto"):
             raise UserError(
                 f"--adapt {adapt} fits the weights of a trained network to the scan, and {name!r} has none; "
                 "give --with a RUN folder, or --adapt none"
             )
-        return METHODS[name]()
+        return _on(METHODS[name](), device)
     if not (Path(name) / "settings.json").exists():
         raise UserError(
             f"{name!r} is neither a method nor a RUN folder; methods are {sorted(METHODS)} and 'default'"
         )
-    return run_method(Path(name), adapt, budget_seconds)
+    return run_method(Path(name), adapt, budget_seconds, device)
 
 
-def run_method(folder: Path, adapt: str, budget_seconds: float | None) -> Reconstructor:
+def _on(method: Reconstructor, device: str) -> Reconstructor:
+    return method if device == "cpu" else OnDevice(method, device)
+
+
+def run_method(folder: Path, adapt: str, budget_seconds: float | None, device: str = "cpu") -> Reconstructor:
     """A trained network, as it is or adapted to each scan."""
     from reshim.training.run_folder import load_run
 
-    run = load_run(folder)
+    run = load_run(folder, device=device)
     if adapt == "none":
         return run
     from reshim.adaptation.modes import adapted
@@ -65,9 +103,11 @@ def short_name(name: str) -> str:
     return Path(name).name if "/" in name or Path(name).is_dir() else name
 
 
-def methods_of(names: Sequence[str], adapt: str = "none") -> dict[str, Any]:
+def methods_of(names: Sequence[str], adapt: str = "none", device: str = "cpu") -> dict[str, Any]:
     """Several methods by their short names, which must differ."""
-    methods = {short_name(name): method_of(name, adapt if _is_run(name) else "none") for name in names}
+    methods = {
+        short_name(name): method_of(name, adapt if _is_run(name) else "none", device=device) for name in names
+    }
     if len(methods) < len(names):
         raise UserError(f"two of {list(names)} have the same short name; rename a RUN folder")
     return methods

@@ -49,6 +49,9 @@ class Request:
     slices: tuple[int, ...] | None = None
     """Which slices; None takes all."""
 
+    device: str = "cpu"
+    """Where the method computes."""
+
 
 @dataclass
 class Card:
@@ -79,7 +82,7 @@ def reconstruct_file(path: Path, request: Request, folder: Path) -> Card:
     scan = open_scan(path)
     record, acquisition = scan.record, scan.load(request.slices)
     measurement = _measure(acquisition, request, path)
-    method = method_of(request.method, request.adapt, request.budget_seconds)
+    method = method_of(request.method, request.adapt, request.budget_seconds, request.device)
     started = time.perf_counter()
     measurement = default_estimator(measurement)
     outcome = method.explain(measurement) if isinstance(method, Explains) else _plain(method(measurement))

@@ -123,6 +123,14 @@ class Measurement:
             slices=None if self.slices is None else tuple(self.slices[index] for index in indices),
         )
 
+    def to(self, device: torch.device | str) -> "Measurement":
+        """The same measurement on another device."""
+        if self.kspace.device == torch.device(device):
+            return self
+        tensors = ("kspace", "mask", "acquirable", "noise_std", "noise_covariance", "maps")
+        held = {name: getattr(self, name) for name in tensors}
+        return replace(self, **{name: each.to(device) for name, each in held.items() if each is not None})
+
 
 @runtime_checkable
 class MapEstimator(Protocol):

@@ -16,7 +16,6 @@ The algorithm of the released code, switch by switch, is `reshim.adaptation.refe
 
 import copy
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -145,6 +144,7 @@ class AdaptedAtTestTime:
     def _fit(self, measurement: Measurement, folds: Folds, deadline: float | None) -> tuple[nn.Module, int]:
         """Adapt a copy; return it with the weights of the look at which the stopping fold was lowest."""
         network = copy.deepcopy(self.base).train()
+        device = next(network.parameters()).device
         for parameter in network.parameters():
             parameter.requires_grad_(True)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
@@ -166,9 +166,10 @@ class AdaptedAtTestTime:
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate * min(1.0, (step + 1) / max(self.warm_up, 1))
             chosen = _draw(measurement.kspace.shape[0], self.batch_slices, generator)
-            part = measurement.take(chosen.tolist())
-            seen = hide(folds.fit[chosen], candidates[chosen], self.hidden_share, generator)
-            loss = fold_error(network(seen_through(part, seen)), part, folds.fit[chosen]).mean()
+            part = measurement.take(chosen.tolist()).to(device)
+            fit = folds.fit[chosen].to(device)
+            seen = hide(fit, candidates[chosen].to(device), self.hidden_share, generator)
+            loss = fold_error(network(seen_through(part, seen)), part, fit).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), self.clip)
@@ -228,11 +229,16 @@ def _draw(n_items: int, batch: int, generator: torch.Generator) -> Tensor:
     return torch.randperm(n_items, generator=generator)[:batch]
 
 
-def _in_batches(network: Callable[[Measurement], Image], measurement: Measurement, size: int) -> Image:
-    """The network on a few slices at a time, so that memory does not grow with the volume."""
-    with torch.no_grad():
-        indices = torch.arange(measurement.kspace.shape[0]).split(size)
-        return torch.cat([network(measurement.take(chosen.tolist())).detach() for chosen in indices])
+@torch.no_grad()
+def _in_batches(network: nn.Module, measurement: Measurement, size: int) -> Image:
+    """The network on a few slices at a time, so that memory does not grow with the volume.
+
+    The network computes where its weights lie; the measurement stays where it is, and so does the image.
+    """
+    device = next(network.parameters()).device
+    parts = torch.arange(measurement.kspace.shape[0]).split(size)
+    images = [network(measurement.take(chosen.tolist()).to(device)) for chosen in parts]
+    return torch.cat(images).to(measurement.kspace.device)
 
 
 def _weights(network: nn.Module) -> dict[str, Tensor]:

@@ -94,7 +94,8 @@ def split_folds(
 
 def hide(fit: Mask, candidates: Mask, share: float, generator: torch.Generator) -> Mask:
     """What the network sees in one step: `fit` without a random share of its samples off the centre."""
-    hidden = (torch.rand(candidates.shape, generator=generator) < share) & candidates
+    drawn = torch.rand(candidates.shape, generator=generator).to(candidates.device)
+    hidden = (drawn < share) & candidates
     return fit & ~hidden
 
 

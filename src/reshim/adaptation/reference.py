@@ -95,10 +95,12 @@ class ReferenceAdaptation:
     @torch.enable_grad()
     def _adapt(self, measurement: Measurement, deadline: float | None) -> tuple[Image, int]:
         network = copy.deepcopy(self.base).train()
+        home, device = measurement.kspace.device, next(network.parameters()).device
+        held = self._hold_out(measurement).to(device)
+        measurement = measurement.to(device)
         for parameter in network.parameters():
             parameter.requires_grad_(True)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
-        held = self._hold_out(measurement)
         fitted = measurement.mask & ~held
         operator = SenseOperator.of(measurement)
         seen = measurement if self.leak else seen_through(measurement, fitted)
@@ -122,7 +124,7 @@ class ReferenceAdaptation:
         if not self.return_last:
             network.load_state_dict(best_weights)
         with torch.no_grad():
-            return network.eval()(measurement).detach(), len(errors)
+            return network.eval()(measurement).detach().to(home), len(errors)
 
     def _hold_out(self, measurement: Measurement) -> Tensor:
         """(1, 1, row, column) points, drawn over the acquired plane."""

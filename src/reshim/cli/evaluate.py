@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.catalog import Catalog
     from reshim.evaluation.run import Evaluation, evaluate
     from reshim.evaluation.store import Store
-    from reshim.methods import methods_of
+    from reshim.methods import checked_device, methods_of
     from reshim.progress import steps
 
     catalog = Catalog.read(arguments.catalog)
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.split != "all":
         chosen = chosen.where(f"split = '{arguments.split}'")
     records = chosen.records()
-    methods = methods_of(arguments.methods, arguments.adapt)
+    methods = methods_of(arguments.methods, arguments.adapt, checked_device(arguments.device))
     seen = _seen_subjects(methods) & {(record.dataset, record.subject) for record in records}
     if seen and not arguments.allow_seen:
         raise UserError(

@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from reshim.acquire import Scheme
     from reshim.errors import BadScanError, UserError
+    from reshim.methods import checked_device
     from reshim.progress import steps
     from reshim.reconstruction import Request, formats_of, reconstruct_file
 
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         scheme=scheme,
         formats=formats_of(arguments.format),
         keep_complex=arguments.complex,
+        device=checked_device(arguments.device),
     )
     console, failed = Console(), []
     several = len(arguments.files) > 1

@@ -3,9 +3,7 @@
 The reference is no part of the measurement, so an objective has to ask for it by name.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -77,39 +75,4 @@ class Example:
                 reference.image.to(device, non_blocking=True),
                 reference.data_range.to(device, non_blocking=True),
             )
-        return replace(self, measurement=to_device(self.measurement, device), reference=reference)
-
-
-def to_device(measurement: Measurement, device: torch.device) -> Measurement:
-    """The same measurement on another device."""
-
-    def moved(tensor: Tensor | None) -> Any:
-        return None if tensor is None else tensor.to(device, non_blocking=True)
-
-    return replace(
-        measurement,
-        kspace=moved(measurement.kspace),
-        mask=moved(measurement.mask),
-        acquirable=moved(measurement.acquirable),
-        noise_std=moved(measurement.noise_std),
-        noise_covariance=moved(measurement.noise_covariance),
-        maps=moved(measurement.maps),
-    )
-
-
-def part_of(measurement: Measurement, start: int, stop: int) -> Measurement:
-    """Some consecutive batch items as a batch of their own."""
-
-    def cut(tensor: Tensor | None) -> Any:
-        return tensor if tensor is None or tensor.shape[0] == 1 else tensor[start:stop]
-
-    numbers: Sequence[int] | None = measurement.slices
-    return replace(
-        measurement,
-        kspace=measurement.kspace[start:stop],
-        mask=cut(measurement.mask),
-        acquirable=cut(measurement.acquirable),
-        maps=cut(measurement.maps),
-        noise_std=cut(measurement.noise_std),
-        slices=None if numbers is None else tuple(numbers[start:stop]),
-    )
+        return replace(self, measurement=self.measurement.to(device), reference=reference)

@@ -26,7 +26,6 @@ from reshim.errors import UserError
 from reshim.networks import build
 from reshim.networks.weights import load_weights, save_weights
 from reshim.physics.maps import default_estimator
-from reshim.training.batch import part_of, to_device
 from reshim.types import Image, MapEstimator, Measurement
 
 IDENTITY = ("training", "network", "data", "start", "fallback")
@@ -196,8 +195,8 @@ class Trained:
             measurement = measurement.with_maps(self.estimate)
         n_items = measurement.kspace.shape[0]
         images = [
-            self.network(to_device(part_of(measurement, start, start + self.batch_slices), self.device))
-            for start in range(0, n_items, self.batch_slices)
+            self.network(measurement.take(part.tolist()).to(self.device))
+            for part in torch.arange(n_items).split(self.batch_slices)
         ]
         return torch.cat(images).to(measurement.kspace.device)
 
