@@ -60,3 +60,13 @@ def test_splits_are_kept_until_they_are_redrawn(folder, tmp_path):
     assert len(Catalog.read(out).part("test")) == 1
     run(index, folder, "--out", out, "--split", "0/0/1", "--redraw")
     assert len(Catalog.read(out).part("test")) == 3
+
+
+def test_duplicates_are_marked_and_named(folder, tmp_path, capsys):
+    from reshim.catalog import Catalog
+
+    out = tmp_path / "c.parquet"
+    assert run(index, folder, "--out", out, "--duplicates") == 0
+    # The three miniatures differ in the patient's name alone.
+    assert "repeats another: fastmri_knee/file2: fastmri_knee/file0" in capsys.readouterr().err
+    assert len(Catalog.read(out).where("duplicate_of = 'fastmri_knee/file0'")) == 2

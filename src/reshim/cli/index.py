@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hash", choices=["full"], help="also digest all bytes of every file (sha256)")
     parser.add_argument(
+        "--duplicates", action="store_true", help="mark scans that repeat another (reads one slice a file)"
+    )
+    parser.add_argument(
         "--split",
         default="60/20/20",
         metavar="A/B/C",
@@ -48,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from reshim.catalog import Catalog
+    from reshim.catalog.duplicates import mark_duplicates
     from reshim.catalog.splits import parse_shares
 
     shares = parse_shares(arguments.split)
@@ -65,7 +69,17 @@ def run(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    catalog = indexed.catalog
+        catalog = indexed.catalog
+        if arguments.duplicates:
+            task = progress.add_task("comparing scans", total=len(catalog))
+            catalog = mark_duplicates(
+                catalog, on_progress=lambda done, total: progress.update(task, completed=done)
+            )
+            catalog.write(arguments.out)
+    if arguments.duplicates:
+        repeated = catalog.where("duplicate_of IS NOT NULL")
+        for record, first in zip(repeated.records(), repeated.table["duplicate_of"].to_pylist(), strict=True):
+            console.print(f"repeats another: {record.scan_id}: {first}", markup=False, highlight=False)
     for note in indexed.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
     for path, reason in indexed.left_out:
