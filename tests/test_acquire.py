@@ -68,6 +68,23 @@ def test_slices_of_different_scans_have_masks_of_their_own_and_one_calibration_b
     assert batch.mask[..., columns].all()
 
 
+@pytest.mark.parametrize("name", ["poisson", "radial"])
+def test_masks_over_both_axes_keep_their_centre_as_calibration_block(name):
+    scheme = Scheme(name, acceleration=4, center_lines=12)
+    one = measure(scan(), scheme, 3)
+    assert one.mask.shape == (1, 1, 64, 60)
+    assert min(one.calibration.shape) >= 12
+    assert sampling_of(one, scheme).effective_acceleration == pytest.approx(4, rel=0.12)
+    each = measure_each(scan(), scheme, [3, 4])
+    assert torch.equal(each.mask[0], one.mask[0])
+    assert not torch.equal(each.mask[0], each.mask[1])
+
+
+def test_an_unknown_mask_names_those_there_are():
+    with pytest.raises(ValueError, match="poisson, radial, file"):
+        Scheme("poison")
+
+
 def test_padding_columns_are_cleared_and_do_not_count_as_acquired():
     acquisition = scan()
     acquirable = torch.ones(1, 1, 1, 60, dtype=torch.bool)

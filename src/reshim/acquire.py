@@ -15,7 +15,8 @@ from torch import Tensor
 
 from reshim.physics.espirit import espirit_maps
 from reshim.physics.fourier import center_crop, to_image, to_kspace
-from reshim.physics.masks import LineMask, default_center_fraction, draw_line_mask, mask_digest
+from reshim.physics.masks import LINE_MASKS, LineMask, default_center_fraction, draw_line_mask, mask_digest
+from reshim.physics.plane_masks import PLANE_MASKS, PlaneMask, draw_plane_mask
 from reshim.types import Acquisition, Calibration, Measurement
 
 Target = Literal["rss", "mvue", "clean"]
@@ -37,6 +38,11 @@ class Scheme:
     center_lines: int | None = None
     """The same as a number of columns; give one of the two."""
 
+    def __post_init__(self) -> None:
+        known = (*LINE_MASKS, *PLANE_MASKS, "file")
+        if self.mask not in known:
+            raise ValueError(f"there is no mask {self.mask!r}; there are {', '.join(known)}")
+
     def lines(self, n_columns: int) -> int:
         """Number of fully sampled centre columns of an `n_columns` wide k-space."""
         if self.center_lines is not None:
@@ -51,6 +57,18 @@ class Scheme:
         return draw_line_mask(
             self.mask,
             n_columns,
+            self.acceleration,
+            center_fraction=self.center_fraction,
+            center_lines=self.center_lines,
+            seed=seed,
+        )
+
+    def draw_plane(self, acquisition: Acquisition, seed: int | tuple[int, ...]) -> PlaneMask:
+        """Draw a mask over both axes of one scan."""
+        rows, columns = acquisition.kspace.shape[-2:]
+        return draw_plane_mask(
+            self.mask,
+            (rows, columns),
             self.acceleration,
             center_fraction=self.center_fraction,
             center_lines=self.center_lines,
@@ -89,6 +107,10 @@ def measure(acquisition: Acquisition, scheme: Scheme, seed: int | tuple[int, ...
                 f"not {scheme.mask!r} on top"
             )
         return _measurement(acquisition, acquisition.mask, None)
+    if scheme.mask in PLANE_MASKS:
+        return _measurement(
+            acquisition, torch.from_numpy(scheme.draw_plane(acquisition, seed).plane)[None, None], None
+        )
     line = scheme.draw(acquisition.kspace.shape[-1], seed)
     return _measurement(acquisition, torch.from_numpy(line.columns)[None, None, None], line.center)
 
@@ -97,6 +119,9 @@ def measure_each(
     acquisition: Acquisition, scheme: Scheme, seeds: list[int] | list[tuple[int, ...]]
 ) -> Measurement:
     """Undersample a batch whose items are slices of different scans, each with a mask of its own seed."""
+    if scheme.mask in PLANE_MASKS:
+        planes = np.stack([scheme.draw_plane(acquisition, seed).plane for seed in seeds])
+        return _measurement(acquisition, torch.from_numpy(planes)[:, None], None)
     lines = [scheme.draw(acquisition.kspace.shape[-1], seed) for seed in seeds]
     mask = torch.from_numpy(np.stack([line.columns for line in lines]))[:, None, None]
     return _measurement(acquisition, mask, lines[0].center)
