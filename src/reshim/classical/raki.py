@@ -113,7 +113,7 @@ class Raki:
 
     @torch.enable_grad()
     def train(self, block: Tensor, step: int, channels: slice = slice(None)) -> Weights:
-        """Networks for the chosen real channels of one calibration block (coil, row, column), trained together.
+        """Networks for the chosen real channels of a calibration block (coil, row, column), trained together.
 
         Each channel's loss is the norm of its own residual, and Adam treats every weight alone, so training
         one channel at a time gives the same weights.
@@ -217,7 +217,7 @@ def _norms(residual: Tensor) -> Tensor:
 
 
 def initial_weights(n_channels: int, step: int, residual: bool, channels: slice, like: Tensor) -> Weights:
-    """Normal of deviation 0.1, cut at two deviations; a channel's weights do not depend on which others train."""
+    """Normal of deviation 0.1, cut at two; a channel's weights do not depend on which others train."""
     shapes = {
         "first": (n_channels * ROWS[0] * 2, HIDDEN[0]),
         "second": HIDDEN,
