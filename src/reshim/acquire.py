@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from reshim.errors import UserError
 from reshim.physics.espirit import espirit_maps
 from reshim.physics.fourier import center_crop, to_image, to_kspace
 from reshim.physics.masks import LINE_MASKS, LineMask, default_center_fraction, draw_line_mask, mask_digest
@@ -41,7 +42,7 @@ class Scheme:
     def __post_init__(self) -> None:
         known = (*LINE_MASKS, *PLANE_MASKS, "file")
         if self.mask not in known:
-            raise ValueError(f"there is no mask {self.mask!r}; there are {', '.join(known)}")
+            raise UserError(f"there is no mask {self.mask!r}; there are {', '.join(known)}")
 
     def lines(self, n_columns: int) -> int:
         """Number of fully sampled centre columns of an `n_columns` wide k-space."""
