@@ -5,6 +5,7 @@ memory holds while its file is small, or carry objects instead of numbers. Each 
 what was found, the rule and the remedy; readers ask for datasets and attributes through this module alone.
 """
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from reshim.errors import BadScanError
+from reshim.errors import BadScanError, UserError
+
+PASSING_ERRORS = frozenset({errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNRESET})
+"""What a network file system fails with in passing; whoever reads may try again."""
 
 MAX_EXPANSION = 100
 """Declared bytes per stored byte. Raw k-space hardly compresses; zeros of 16-fold undersampling gain 20."""
@@ -77,7 +81,18 @@ def open_file(path: Path) -> Iterator[h5py.File]:
     except (OSError, RuntimeError, ValueError) as error:
         raise BadScanError(_why_not_open(path, str(error))) from None
     with file:
-        yield file
+        try:
+            yield file
+        except UserError:
+            raise
+        except (OSError, RuntimeError, ValueError, KeyError, OverflowError) as error:
+            # A damaged directory shows wherever the library touches it: fuzzing found a dozen places.
+            if isinstance(error, OSError) and error.errno in PASSING_ERRORS:
+                raise
+            raise BadScanError(
+                f"{path.name}: the file is damaged ({type(error).__name__}: {_first_line(error)}); copy or "
+                "download it again"
+            ) from None
 
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:

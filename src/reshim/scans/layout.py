@@ -52,7 +52,8 @@ def read_layout(path: Path) -> Layout:
         kspace = hdf5.numeric(file, "kspace")
         if kspace is None:
             raise BadScanError(
-                f"{path.name} has no dataset `kspace` (it has {sorted(file)[:8]}); reconstruction starts "
+                f"{path.name} has no dataset `kspace` (it has {sorted(map(str, file))[:8]}); reconstruction "
+                f"starts "
                 f"from "
                 "k-space: download the multi-coil file"
             )

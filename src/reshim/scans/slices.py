@@ -5,7 +5,6 @@ the interpreter, so threads read side by side; everything else goes through the 
 network file system fails is tried again on a file opened anew.
 """
 
-import errno
 import os
 import threading
 import time
@@ -23,8 +22,6 @@ from reshim.scans import hdf5, load, load_reference
 from reshim.scans.layout import REFERENCES, layout_of
 from reshim.scans.reader import check_samples, located
 from reshim.types import Acquisition, ScanRecord
-
-PASSING_ERRORS = frozenset({errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNRESET})
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +184,7 @@ class SliceReader:
             try:
                 return read()
             except OSError as error:
-                if error.errno not in PASSING_ERRORS or attempt + 1 == self.attempts:
+                if error.errno not in hdf5.PASSING_ERRORS or attempt + 1 == self.attempts:
                     raise
             if path is not None:
                 self._drop(path)
