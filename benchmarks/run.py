@@ -1,7 +1,7 @@
 """Run every benchmark, one process each, and print their JSON lines: ``make bench``, or name some of them.
 
-A line says what was timed, by whom, in seconds, and as a ratio against a peer timed in turn with it in the same run;
-absolute times of a shared machine mean little, ratios more.
+A line says what was timed, by whom, in seconds, and as a ratio against a peer timed in turn with it in the
+same run; absolute times of a shared machine mean little, ratios more.
 """
 
 import argparse

@@ -17,7 +17,7 @@ from reshim.simulation.protocols import PROTOCOLS
 from reshim.simulation.write import simulate
 
 mpl.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 SLICES = (1, 2, 3)
 REAL = {

@@ -42,7 +42,9 @@ def test_sense_reconstructs_the_real_brains_from_24_centre_columns(real_data, tm
 
 def test_eight_centre_columns_are_too_few_and_the_card_says_so(real_data, tmp_path):
     scan = real_data / "raw-brain16-96" / "raw-brain16-96.h5"
-    assert main(["reconstruct", str(scan), "--accelerate", "4", "--with", "sense", "--out", str(tmp_path)]) == 0
+    assert (
+        main(["reconstruct", str(scan), "--accelerate", "4", "--with", "sense", "--out", str(tmp_path)]) == 0
+    )
     (warning,) = json.loads((tmp_path / "card.json").read_text())["warnings"]
     assert "--center-lines 24" in warning
 

@@ -18,7 +18,7 @@ from reshim.physics.espirit import espirit_maps
 from reshim.physics.fourier import center_crop, to_image, to_kspace
 from reshim.physics.masks import LINE_MASKS, LineMask, default_center_fraction, draw_line_mask, mask_digest
 from reshim.physics.plane_masks import PLANE_MASKS, PlaneMask, draw_plane_mask
-from reshim.types import Acquisition, Calibration, Measurement
+from reshim.types import Acquisition, Calibration, Mask, Measurement
 
 Target = Literal["rss", "mvue", "clean"]
 
@@ -126,6 +126,11 @@ def measure_each(
     lines = [scheme.draw(acquisition.kspace.shape[-1], seed) for seed in seeds]
     mask = torch.from_numpy(np.stack([line.columns for line in lines]))[:, None, None]
     return _measurement(acquisition, mask, lines[0].center)
+
+
+def seen_through(measurement: Measurement, mask: Mask) -> Measurement:
+    """The measurement as if only the samples of `mask` had been acquired; its maps stay."""
+    return replace(measurement, kspace=torch.where(mask, measurement.kspace, 0), mask=mask)
 
 
 def fully_sampled(acquisition: Acquisition) -> Measurement:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from tests.conftest import make_measurement
 
-from reshim.adaptation.folds import hide, outside_calibration, seen_through, split_folds
+from reshim.acquire import seen_through
+from reshim.adaptation.folds import hide, outside_calibration, split_folds
 
 
 def poisson_like(n: int = 2):

@@ -22,7 +22,8 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from reshim.adaptation.folds import Folds, hide, outside_calibration, seen_through, split_folds
+from reshim.acquire import seen_through
+from reshim.adaptation.folds import Folds, hide, outside_calibration, split_folds
 from reshim.physics.maps import default_estimator
 from reshim.physics.sense import SenseOperator
 from reshim.seeds import generator_of

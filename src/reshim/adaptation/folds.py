@@ -11,7 +11,7 @@ Ours differs: no replacement, no leak into the input, whole columns, and a third
 over many steps on one fold flatters.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -32,11 +32,6 @@ class Folds:
 
     judge: Mask
     """Decides, once, whether the result is handed out."""
-
-
-def seen_through(measurement: Measurement, mask: Mask) -> Measurement:
-    """The measurement as if only the samples of `mask` had been acquired; its maps stay."""
-    return replace(measurement, kspace=torch.where(mask, measurement.kspace, 0), mask=mask)
 
 
 def outside_calibration(measurement: Measurement) -> Mask:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from reshim.acquire import seen_through
 from reshim.adaptation.at_test_time import Snapshot
-from reshim.adaptation.folds import seen_through
 from reshim.physics.maps import default_estimator
 from reshim.physics.sense import SenseOperator
 from reshim.seeds import generator_of

@@ -8,18 +8,19 @@ all acquired ones are fitted, so that the self-supervised term cannot be met by 
 at test time.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from reshim.acquire import seen_through
 from reshim.errors import UserError
 from reshim.physics.fourier import center_crop
 from reshim.training.batch import Draws, Reference
 from reshim.training.losses import predicted_kspace, relative_l1, released_l1
 from reshim.training.objectives import Loss, Network, Supervised, detached
-from reshim.types import Maps, Mask, Measurement
+from reshim.types import Maps, Measurement
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,6 @@ def hide_some(measurement: Measurement, share: float, draws: Draws) -> Measureme
     )
     hidden = (chance < share).to(mask.device) & ~calibration_mask(measurement, mask.shape[-2])
     return seen_through(measurement, mask & ~hidden)
-
-
-def seen_through(measurement: Measurement, mask: Mask) -> Measurement:
-    """The measurement as if only the samples of `mask` had been acquired."""
-    return replace(measurement, kspace=torch.where(mask, measurement.kspace, 0), mask=mask)
 
 
 def calibration_mask(measurement: Measurement, n_rows: int) -> Tensor:
