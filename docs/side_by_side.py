@@ -1,6 +1,6 @@
 """Simulated slices, and where RESHIM_REAL_DATA names the folder, real ones beside them.
 
-python docs/side_by_side.py --out build/side-by-side.png     both, to look at; the real ones stay where they are
+python docs/side_by_side.py --out build/side-by-side.png     both, to look at
 python docs/side_by_side.py --simulated-only --out docs/images/simulated.png
 """
 
