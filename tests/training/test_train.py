@@ -43,7 +43,15 @@ def log_without_times(folder: Path) -> list[dict]:
 @pytest.fixture
 def trainer(toy, tmp_path):
     def run(
-        out="run", *, training=None, validation=None, network="unet-tiny", pool=None, start=None, **changes
+        out="run",
+        *,
+        training=None,
+        validation=None,
+        network="unet-tiny",
+        pool=None,
+        start=None,
+        dropout=0.0,
+        **changes,
     ):
         return train(
             network,
@@ -51,7 +59,7 @@ def trainer(toy, tmp_path):
             [toy.record("c", 2)] if validation is None else validation,
             toy.settings(**changes),
             tmp_path / out,
-            network_settings=SMALL if isinstance(network, str) else None,
+            network_settings=SMALL | {"dropout": dropout} if isinstance(network, str) else None,
             pool=pool or toy.pool(),
             start=start,
         )
@@ -128,8 +136,11 @@ def test_a_folder_with_other_files_is_refused(toy, trainer, tmp_path):
         trainer()
 
 
-def test_asked_to_end_it_saves_leaves_and_goes_on_with_the_same_bits(toy, trainer, tmp_path, monkeypatch):
-    trainer("whole", epochs=3)
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_asked_to_end_it_saves_leaves_and_goes_on_with_the_same_bits(
+    dropout, toy, trainer, tmp_path, monkeypatch
+):
+    trainer("whole", epochs=3, dropout=dropout)
 
     builds = []
     from reshim.training.examples import Examples
@@ -144,11 +155,11 @@ def test_asked_to_end_it_saves_leaves_and_goes_on_with_the_same_bits(toy, traine
 
     monkeypatch.setattr(Examples, "build", counted)
     with pytest.raises(SystemExit) as left:
-        trainer("cut", epochs=3)
+        trainer("cut", epochs=3, dropout=dropout)
     assert left.value.code == 128 + signal.SIGTERM
     assert json.loads((tmp_path / "cut" / "settings.json").read_text())["finished"] is None
     monkeypatch.undo()
-    trainer("cut", epochs=3)
+    trainer("cut", epochs=3, dropout=dropout)
     for name in ("model.safetensors", "statistics.safetensors", "epochs/0003.safetensors"):
         assert same_bits(tmp_path / "whole" / name, tmp_path / "cut" / name)
     assert log_without_times(tmp_path / "whole") == log_without_times(tmp_path / "cut")
@@ -185,6 +196,15 @@ def test_parts_of_a_batch_add_up_to_its_step(toy, trainer, tmp_path):
     trainer("parts", batch_size=4, accumulation=2, objective=Supervised())
     whole, parts = (RunFolder(tmp_path / name).read_log("step") for name in ("whole", "parts"))
     assert [line["loss"] for line in parts] == pytest.approx([line["loss"] for line in whole], rel=1e-4)
+
+
+def test_bfloat16_draws_nearly_the_same_curve(toy, trainer, tmp_path):
+    for name, bf16 in (("float32", False), ("bfloat16", True)):
+        trainer(name, epochs=3, objective=Joint(), bf16=bf16)
+    exact, rough = (RunFolder(tmp_path / name).read_log("epoch") for name in ("float32", "bfloat16"))
+    losses = [[line["loss"] for line in lines] for lines in (exact, rough)]
+    assert losses[1] != losses[0]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 def test_validation_picks_the_checkpoint(toy, trainer, tmp_path):

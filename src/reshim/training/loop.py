@@ -89,10 +89,6 @@ class Loop:
             self._model = DistributedDataParallel(self._model, find_unused_parameters=True)
         self._total_steps = self._count_steps()
         self._schedule = self.settings.schedule(self._total_steps)
-        layers = (
-            layer for layer in self.network.modules() if isinstance(layer, nn.modules.dropout._DropoutNd)
-        )
-        self._drops = any(layer.p > 0 for layer in layers)
         self._pending: list[Tensor] = []
         self._in_a_row = torch.zeros((), device=self.device)
         self._skipped = torch.zeros((), device=self.device)
@@ -260,10 +256,7 @@ class Loop:
     @contextmanager
     def _dropout(self, part: int) -> Iterator[None]:
         """Layers that drop channels know no generator but torch's own: seed it, and put it back."""
-        if not self._drops:
-            yield
-            return
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(
                 seed_of("dropout", self.settings.seed, self.progress.step, self.ranks.rank, part)
             )

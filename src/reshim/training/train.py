@@ -20,6 +20,7 @@ from reshim.seeds import seed_of
 from reshim.training.card import write_card
 from reshim.training.examples import Examples
 from reshim.training.loop import Display, Loop
+from reshim.training.memory import keep_freed_memory
 from reshim.training.objectives import refuse_unfit
 from reshim.training.pool import Pool
 from reshim.training.ranks import Ranks
@@ -133,6 +134,7 @@ def train(
             "pool and settings disagree on the readout's oversampling; make the pool with the settings'"
         )
     looked_at = watch or {}
+    keep_freed_memory()
     left_out = _prepare(
         pool, [*records, *validation, *(r for some in looked_at.values() for r in some)], settings
     )
