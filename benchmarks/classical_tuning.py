@@ -35,7 +35,7 @@ WEIGHTS: dict[str, tuple[str, Sequence[float]]] = {
     "sense": ("ridge", (0.3, 0.5, 0.7, 1.0, 1.3, 1.7, 2.2, 3.0)),
     "l1-wavelet": ("weight", (0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)),
     "total-variation": ("weight", (0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)),
-    "grappa": ("ridge", (1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)),
+    "grappa": ("ridge", (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)),
 }
 
 

@@ -5,7 +5,7 @@ import torch
 from tests.conftest import equispaced, make_measurement, smooth_maps
 
 from reshim.classical.g_factor import grappa_g_factor, pseudo_replicas, sense_g_factor
-from reshim.classical.grappa import Grappa, apply, axis_cells, combined, fit_kernels
+from reshim.classical.grappa import Grappa, apply, axis_cells, coils_last, combined, fit_kernels
 from reshim.classical.sense import Sense
 from reshim.classical.zero_filled import ZeroFilled
 from reshim.physics.espirit import calibration_block
@@ -60,14 +60,15 @@ def test_replicas_of_grappa_agree_with_its_analytic_map():
     lattice[..., ::2] = True
 
     cells = axis_cells(calibrated, 4, 5)
-    kernels = list(fit_kernels(cells, calibration_block(calibrated), 1e-3))
+    kernels = list(fit_kernels(cells, coils_last(calibration_block(calibrated)[0]), 1e-3))
     interior = max(kernels, key=lambda kernel: len(kernel.columns.anchors))
 
     def fixed_kernel(measurement):
-        acquired = torch.where(lattice, measurement.kspace, 0)
+        acquired = coils_last(torch.where(lattice, measurement.kspace, 0)[0])
         filled = acquired.clone()
         apply(interior, acquired, filled, lattice[0, 0].expand(40, 48).clone())
-        return combined(measurement, torch.where(lattice, acquired, filled), "maps", default_estimator)
+        kspace = torch.where(lattice, measurement.kspace, filled.movedim(-1, 0)[None])
+        return combined(measurement, kspace, "maps", default_estimator)
 
     silent = replace(calibrated, kspace=torch.zeros_like(calibrated.kspace))
     spread = pseudo_replicas(fixed_kernel, silent, 0.1, 120) / 0.1 / 2**0.5

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reshim.classical.grappa import Grappa, axis_cells, fit_kernels
+from reshim.classical.grappa import Grappa, Kernel, axis_cells, coils_last, fit_kernels
 from reshim.physics.espirit import calibration_block
 from reshim.seeds import generator_of
 from reshim.types import Maps, Measurement, RealImage, Reconstructor
@@ -56,32 +56,38 @@ def grappa_g_factor(measurement: Measurement, grappa: Grappa | None = None) -> R
         raise ValueError(f"{measurement.name}: no maps; fill them with measurement.with_maps(...)")
     grappa = grappa or Grappa()
     cells = axis_cells(measurement, grappa.taps, grappa.readout_taps)
-    kernels = fit_kernels(cells, calibration_block(measurement), grappa.ridge)
+    blocks = calibration_block(measurement)
+    maps = measurement.maps[..., 0, :, :, :].expand(measurement.kspace.shape)
+    each = zip(blocks.flatten(0, -4), maps.flatten(0, -4), strict=True)
+    factors = [_interior_factor(list(fit_kernels(cells, coils_last(b), grappa.ridge)), m) for b, m in each]
+    return torch.stack(factors).reshape(*maps.shape[:-3], *maps.shape[-2:])
+
+
+def _interior_factor(kernels: list[Kernel], maps: Tensor) -> Tensor:
+    """Of one slice: what unfolds is collected as a row vector that stands in front of the folded coils."""
     kernel = max(kernels, key=lambda k: len(k.rows.anchors) * len(k.columns.anchors))
-    maps = measurement.maps[..., 0, :, :, :]
-    n_coils, shape = maps.shape[-3], maps.shape[-2:]
-    sizes = (len(kernel.rows.sources), len(kernel.columns.sources))
-    goals = (len(kernel.rows.targets), len(kernel.columns.targets))
-    weights = kernel.weights.unflatten(-1, (n_coils, *goals)).unflatten(-4, (n_coils, *sizes))
-    # Combined image = conj(maps) times unfolding weights times folded image: collect the row vector in front.
-    row = maps.conj().clone()
-    shifts = [
-        _phases(shape[i], c.targets, c.sources, maps) for i, c in enumerate((kernel.rows, kernel.columns))
-    ]
+    rows, columns = kernel.rows, kernel.columns
+    n_coils, shape = maps.shape[0], maps.shape[1:]
+    weights = kernel.weights.reshape(
+        len(rows.sources), len(columns.sources), n_coils, len(rows.targets), len(columns.targets), n_coils
+    )
+    row_phases = _phases(shape[0], rows.targets, rows.sources, maps)
+    column_phases = _phases(shape[1], columns.targets, columns.sources, maps)
     missing = [
         (r, c)
-        for r, row_line in enumerate(kernel.rows.targets)
-        for c, column_line in enumerate(kernel.columns.targets)
-        if row_line not in kernel.rows.sources or column_line not in kernel.columns.sources
+        for r, row_line in enumerate(rows.targets)
+        for c, column_line in enumerate(columns.targets)
+        if row_line not in rows.sources or column_line not in columns.sources
     ]
+    front = maps.conj().resolve_conj()
+    total = front.clone()
     for r, c in missing:
-        part = weights[..., r, c]  # (..., coil, row, column, coil')
-        row = row + torch.einsum(
-            "...iabj,ya,xb,...jyx->...iyx", part, shifts[0][r], shifts[1][c], maps.conj()
+        total += torch.einsum(
+            "abij,ya,xb,jyx->iyx", weights[:, :, :, r, c], row_phases[r], column_phases[c], front
         )
-    size = maps.abs().square().sum(-3).sqrt()
+    size = maps.abs().square().sum(0).sqrt()
     # One acquired line predicts these missing ones, so the acceleration is one more than they are.
-    factor = row.abs().square().sum(-3).sqrt() / ((1 + len(missing)) * size.clamp_min(1e-12))
+    factor = total.abs().square().sum(0).sqrt() / ((1 + len(missing)) * size.clamp_min(1e-12))
     return torch.where(size > 0, factor, 1)
 
 

@@ -17,15 +17,12 @@ from torch import Tensor
 
 from reshim.classical.lattice import Cell, every_line, gaps, lattice_lines
 from reshim.classical.sense import Sense, shown
-from reshim.physics.espirit import Block, calibration_block
+from reshim.physics.espirit import calibration_block
 from reshim.physics.fourier import to_image
 from reshim.physics.maps import default_estimator
 from reshim.types import Image, KSpace, MapEstimator, Measurement, Reconstructor
 
 log = logging.getLogger(__name__)
-
-CHUNK_ELEMENTS = 1_000_000
-"""Complex numbers of gathered sources that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,19 @@ class Interpolation:
     """Missing samples (of one coil) that no kernel reaches."""
 
 
+Plane: TypeAlias = Complex[Tensor, "row column coil"]
+"""K-space of one slice, coils last: what is gathered then lies together in memory."""
+
+
 @dataclass(frozen=True)
 class Kernel:
     """Linear weights of one kind of cell."""
 
     rows: Cell
     columns: Cell
-    weights: Complex[Tensor, "*batch source target"]
-    misfit: Float[Tensor, "*batch"]
+    weights: Complex[Tensor, "source target"]
+    """Sources and targets each run over (row, column, coil)."""
+    misfit: float
 
 
 class NotMadeOfLinesError(ValueError):
@@ -104,15 +106,27 @@ class Grappa:
         """
         cells = axis_cells(measurement, self.taps, self.readout_taps)
         acquired = torch.where(measurement.mask, measurement.kspace, 0)
-        filled, misfit = acquired.clone(), acquired.real.new_zeros(acquired.shape[:-3])
         reached = _first_plane(measurement.mask).expand(acquired.shape[-2:]).clone()
-        for kernel in fit_kernels(cells, calibration_block(measurement), self.ridge):
-            apply(kernel, acquired, filled, reached)
-            misfit = torch.maximum(misfit, kernel.misfit)
-        filled = torch.where(measurement.mask, acquired, filled)
-        filled = torch.where(measurement.acquirable, filled, 0)
+        filled, misfits = [], []
+        blocks = calibration_block(measurement)
+        for item, block in zip(acquired.flatten(0, -4), blocks.flatten(0, -4), strict=True):
+            plane = coils_last(item)
+            whole, misfit = plane.clone(), 0.0
+            for kernel in fit_kernels(cells, coils_last(block), self.ridge):
+                apply(kernel, plane, whole, reached)
+                misfit = max(misfit, kernel.misfit)
+            filled.append(whole.movedim(-1, 0))
+            misfits.append(misfit)
+        kspace = torch.stack(filled).reshape(acquired.shape)
+        kspace = torch.where(measurement.mask, acquired, torch.where(measurement.acquirable, kspace, 0))
         unfilled = int((~reached & _first_plane(measurement.acquirable)).sum())
-        return Interpolation(filled, misfit, unfilled)
+        misfit_of_each = acquired.real.new_tensor(misfits).reshape(acquired.shape[:-3])
+        return Interpolation(kspace, misfit_of_each, unfilled)
+
+
+def coils_last(kspace: Complex[Tensor, "coil row column"]) -> Plane:
+    """(row, column, coil), in memory too."""
+    return kspace.movedim(0, -1).contiguous()
 
 
 def _first_plane(mask: Tensor) -> Tensor:
@@ -139,9 +153,9 @@ def axis_cells(measurement: Measurement, taps: int, readout_taps: int) -> tuple[
     return cells[0], cells[1]
 
 
-def fit_kernels(cells: tuple[list[Cell], list[Cell]], block: Block, ridge: float) -> Iterator[Kernel]:
-    """The kernels of every kind of gap that holds a missing sample."""
-    scale = block.abs().amax((-3, -2, -1), keepdim=True)
+def fit_kernels(cells: tuple[list[Cell], list[Cell]], block: Plane, ridge: float) -> Iterator[Kernel]:
+    """The kernels of every kind of gap that holds a missing sample, for one slice."""
+    scale = block.abs().amax()
     block = block / torch.where(scale > 0, scale, 1)
     # One axis fully sampled: the acquired line that opens a gap needs no prediction.
     along = [all(cell.only_sources for cell in axis) for axis in cells]
@@ -159,17 +173,17 @@ Normals: TypeAlias = dict[tuple[object, ...], tuple[Tensor, Tensor, Tensor]]
 """Source windows, their Gram matrix and its Cholesky factor, by geometry: targets of one gap share them."""
 
 
-def fit(rows: Cell, columns: Cell, block: Block, ridge: float, normals: Normals) -> Kernel:
+def fit(rows: Cell, columns: Cell, block: Plane, ridge: float, normals: Normals) -> Kernel:
     """Least squares over every complete window of the block, solved in double precision."""
     tops, starts = (
-        _complete(cell, size) for cell, size in zip((rows, columns), block.shape[-2:], strict=True)
+        _complete(cell, size) for cell, size in zip((rows, columns), block.shape[:2], strict=True)
     )
     key = (rows.sources, columns.sources, tops, starts)
     if key not in normals:
         sources = gather(block, tops, rows.sources, starts, columns.sources)
         gram = (sources.mH @ sources).to(torch.complex128)
-        energy = gram.diagonal(dim1=-2, dim2=-1).real.mean(-1)[..., None, None]
-        identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        energy = gram.diagonal().real.mean()
+        identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
         loaded = gram + (ridge * energy + torch.finfo(torch.float32).tiny) * identity
         normals[key] = (sources, gram, torch.linalg.cholesky(loaded))
     sources, gram, factor = normals[key]
@@ -177,10 +191,10 @@ def fit(rows: Cell, columns: Cell, block: Block, ridge: float, normals: Normals)
     cross = (sources.mH @ targets).to(torch.complex128)
     weights = torch.cholesky_solve(cross, factor)
     # ||T - S W||^2 from the small matrices; rounding may take a perfect fit below 0.
-    norm = targets.abs().square().sum((-2, -1)).to(torch.float64)
-    error = norm + (weights.conj() * (gram @ weights - 2 * cross)).real.sum((-2, -1))
-    misfit = (error.clamp_min(0) / norm.clamp_min(torch.finfo(norm.dtype).tiny)).sqrt()
-    return Kernel(rows, columns, weights.to(block.dtype), misfit.to(block.real.dtype))
+    norm = float(torch.view_as_real(targets).square().sum())
+    error = norm + float((weights.conj() * (gram @ weights - 2 * cross)).real.sum())
+    misfit = (max(error, 0.0) / norm) ** 0.5 if norm > 0 else 0.0
+    return Kernel(rows, columns, weights.to(block.dtype), misfit)
 
 
 def _complete(cell: Cell, size: int) -> range:
@@ -189,39 +203,36 @@ def _complete(cell: Cell, size: int) -> range:
     return range(-low, size - high)
 
 
-def apply(kernel: Kernel, acquired: KSpace, filled: KSpace, reached: Tensor) -> None:
-    """Write the predictions of one kernel into `filled`, a few rows of gaps at a time."""
+def apply(kernel: Kernel, acquired: Plane, filled: Plane, reached: Tensor) -> None:
+    """Write the predictions of one kernel into `filled`."""
     rows, columns = kernel.rows, kernel.columns
-    batch, n_coils = acquired.shape[:-3], acquired.shape[-3]
-    one_row = batch.numel() * len(columns.anchors) * kernel.weights.shape[-2]
-    step = max(1, CHUNK_ELEMENTS // one_row)
-    column_index = _positions(columns.anchors, columns.targets, acquired)
-    for top in range(0, len(rows.anchors), step):
-        anchors = rows.anchors[top : top + step]
-        sources = gather(acquired, anchors, rows.sources, columns.anchors, columns.sources)
-        shape = (len(anchors), len(columns.anchors), n_coils, len(rows.targets), len(columns.targets))
-        predicted = (sources @ kernel.weights).reshape(*batch, *shape)
-        row_index = _positions(anchors, rows.targets, acquired)[:, :, None, None]
-        # From (gap row, gap column, coil, row, column) to (coil, gap row, row, gap column, column).
-        filled[..., row_index, column_index] = _reorder(predicted, (2, 0, 3, 1, 4))
-        reached[row_index, column_index] = True
+    n_coils = acquired.shape[-1]
+    lines = _take(acquired, _positions(columns.anchors, columns.sources, acquired), 1)
+    # One product a source row, so that no sample is copied once for each row that it helps to predict.
+    by_row = kernel.weights.reshape(len(rows.sources), -1, kernel.weights.shape[-1])
+    predicted = acquired.new_zeros(len(rows.anchors) * len(columns.anchors), kernel.weights.shape[-1])
+    for offset, weights in zip(rows.sources, by_row, strict=True):
+        sources = _take(lines, _positions(rows.anchors, (offset,), acquired), 0)
+        predicted.addmm_(sources.reshape(len(predicted), -1), weights)
+    row_index = _positions(rows.anchors, rows.targets, acquired)[:, None, :, None]
+    column_index = _positions(columns.anchors, columns.targets, acquired)[None, :, None, :]
+    shape = (len(rows.anchors), len(columns.anchors), len(rows.targets), len(columns.targets), n_coils)
+    filled[row_index, column_index] = predicted.reshape(shape)
+    reached[row_index, column_index] = True
 
 
 def gather(
-    kspace: Block,
+    kspace: Plane,
     tops: Sequence[int],
     row_offsets: tuple[int, ...],
     starts: Sequence[int],
     column_offsets: tuple[int, ...],
-) -> Complex[Tensor, "*batch window sample"]:
+) -> Complex[Tensor, "window sample"]:
     """A row for each (top, start) with the samples at every offset, coils included; 0 beyond the border."""
-    picked = _take(
-        _take(kspace, _positions(tops, row_offsets, kspace), -2),
-        _positions(starts, column_offsets, kspace),
-        -1,
-    )
-    # From (coil, top, row, start, column) to (top, start, coil, row, column).
-    return _reorder(picked, (1, 3, 0, 2, 4)).flatten(-3).flatten(-3, -2)
+    by_row = _take(kspace, _positions(tops, row_offsets, kspace), 0)
+    picked = _take(by_row, _positions(starts, column_offsets, kspace), 2)
+    # From (top, row, start, column, coil) to (top, start, row, column, coil).
+    return picked.transpose(1, 2).reshape(len(tops) * len(starts), -1)
 
 
 def _positions(anchors: Sequence[int], offsets: Sequence[int], like: Tensor) -> Tensor:
@@ -234,16 +245,10 @@ def _take(kspace: Tensor, positions: Tensor, axis: int) -> Tensor:
     size = kspace.shape[axis]
     flat = positions.flatten()
     picked = kspace.index_select(axis, flat.clamp(0, size - 1))
-    if bool((flat < 0).any() | (flat >= size).any()):
-        inside = (flat >= 0) & (flat < size)
-        picked = picked * (inside[:, None] if axis == -2 else inside)
+    outside = ((flat < 0) | (flat >= size)).nonzero().flatten()
+    if len(outside):
+        picked.index_fill_(axis, outside, 0)
     return picked.unflatten(axis, tuple(positions.shape))
-
-
-def _reorder(tensor: Tensor, last_five: tuple[int, ...]) -> Tensor:
-    """Permute the last five axes."""
-    front = tensor.ndim - 5
-    return tensor.permute(*range(front), *(front + axis for axis in last_five))
 
 
 def combined(measurement: Measurement, kspace: KSpace, combine: str, estimate_maps: MapEstimator) -> Image:

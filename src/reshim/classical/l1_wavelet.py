@@ -29,7 +29,7 @@ from reshim.types import Image, MapEstimator, Measurement
 class L1Wavelet:
     """FISTA on the image, its wavelet coefficients shrunk under a fresh shift at each step."""
 
-    weight: float = 1.0
+    weight: float = 0.8
     """Threshold over the noise's deviation. Tuned on P."""
 
     times_noise: bool = True

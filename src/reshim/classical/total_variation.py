@@ -24,7 +24,7 @@ from reshim.types import Image, MapEstimator, Measurement
 class TotalVariation:
     """Piecewise smooth images from few samples."""
 
-    weight: float = 1.0
+    weight: float = 0.5
     """Weight of the variation over the noise's deviation. Tuned on P."""
 
     times_noise: bool = True

@@ -254,34 +254,30 @@ def halve_the_grid(vectors: Tensor, n_rows: int, n_columns: int) -> Tensor:
         middle = vectors + neighbour @ (neighbour.mH @ vectors)
         doubled = torch.stack((vectors, middle), dim=axis + 1).flatten(axis, axis + 1)
         vectors = doubled.narrow(axis, 0, size)
-    return orthonormal(vectors)
+    return orthonormal(vectors)[0]
 
 
 def power_steps(operators: Tensor, vectors: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Orthogonal iteration; the eigenvalue is the length a unit vector is given by the last step."""
-    value = vectors.real[..., 0, :]
+    """Orthogonal iteration; the eigenvalues are what the last step's vectors are divided by."""
+    values = vectors.real[..., 0, :]
     for _ in range(steps):
-        vectors = operators @ vectors
-        value = length(vectors, -2)
-        vectors = orthonormal(vectors)
-    return vectors, value
+        vectors, values = orthonormal(operators @ vectors)
+    return vectors, values
 
 
-def orthonormal(vectors: Tensor) -> Tensor:
-    """Gram-Schmidt over the last axis; a vector of zeros stays one."""
+def orthonormal(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Gram-Schmidt over the last axis, and the lengths divided by; a vector of zeros stays one."""
     done: list[Tensor] = []
+    lengths: list[Tensor] = []
     for index in range(vectors.shape[-1]):
         vector = vectors[..., index]
         for other in done:
             vector = vector - other * (other.conj() * vector).sum(-1, keepdim=True)
-        size = length(vector, -1).unsqueeze(-1)
-        done.append(vector * torch.where(size > 0, 1 / size, 0))
-    return torch.stack(done, dim=-1)
-
-
-def length(vectors: Tensor, dim: int) -> Tensor:
-    """Euclidean length along `dim`; torch's own norm of complex tensors takes ten times as long."""
-    return (vectors.real.square() + vectors.imag.square()).sum(dim).sqrt()
+        # Taken of the real view, for torch's own norm of complex tensors takes ten times as long.
+        length = torch.linalg.vector_norm(torch.view_as_real(vector).flatten(-2), dim=-1, keepdim=True)
+        done.append(vector * torch.where(length > 0, 1 / length, 0))
+        lengths.append(length)
+    return torch.stack(done, dim=-1), torch.cat(lengths, dim=-1)
 
 
 def phase_factor(
