@@ -31,7 +31,8 @@ NETWORK_FORMS = {
     "varnet-tiny given": {"maps": "given", "output": "mvue"},
     "unrolled-tiny": {},
 }
-SLOW = ("raki", "rraki", "conv-decoder", "zs-ssl")
+TRAINED_ON_THE_SCAN = {"raki": {"iterations": 20}, "rraki": {"iterations": 20}}
+"""Fewer steps than by default: what is asked is whether the bits agree."""
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +76,7 @@ def test_the_poison_is_in_the_file_and_not_in_the_measurement(pair):
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_classical_methods_see_acquired_samples_alone(name, pair):
-    if name in SLOW:
-        pair = tuple(measurement.item(0) for measurement in pair)
-    assert_same_bits(METHODS[name](), pair)
+    assert_same_bits(METHODS[name](**TRAINED_ON_THE_SCAN.get(name, {})), pair)
 
 
 @pytest.mark.parametrize("form", NETWORK_FORMS)
