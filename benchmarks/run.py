@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-HELPERS = {"run"}
+# These tune and compare image quality rather than time anything; run them by name.
+HELPERS = {"run", "classical_tuning", "classical_quality"}
 
 
 def benchmarks() -> list[str]:
@@ -21,9 +22,12 @@ def benchmarks() -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(benchmarks())}; all by default"
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(benchmarks())}; all of these by default"
     )
     names = parser.parse_args().names or benchmarks()
+    missing = [name for name in names if not (HERE / f"{name}.py").exists()]
+    if missing:
+        parser.error(f"there is no benchmark {missing[0]!r}; there are {', '.join(benchmarks())}")
     failed = [name for name in names if subprocess.run([sys.executable, HERE / f"{name}.py"]).returncode]
     if failed:
         print(f"these did not finish: {', '.join(failed)}", file=sys.stderr)
