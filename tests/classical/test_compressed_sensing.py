@@ -6,7 +6,7 @@ from tests.reconstructor_checks import check_reconstructor
 from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.classical.sense import Sense
 from reshim.classical.total_variation import TotalVariation, differences, differences_adjoint, to_ball
-from reshim.classical.wavelet import Wavelet, level_matrix, padded_size, scaling_filter
+from reshim.classical.wavelet import Wavelet, analyse_axis, padded_size, scaling_filter, synthesise_axis
 from reshim.physics.scaling import intensity_scale
 
 
@@ -28,6 +28,11 @@ def test_the_filters_are_those_of_pywavelets():
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-8)
 
 
+def level_matrix(size: int, order: int) -> torch.Tensor:
+    """One level along one axis, written out."""
+    return analyse_axis(torch.eye(size, dtype=torch.float64), order, -2)
+
+
 @pytest.mark.parametrize("order", [1, 2, 4])
 def test_details_of_a_polynomial_vanish_up_to_the_wavelets_order(order):
     x = torch.arange(64, dtype=torch.float64) / 64
@@ -40,12 +45,15 @@ def test_details_of_a_polynomial_vanish_up_to_the_wavelets_order(order):
 def test_a_level_is_an_orthogonal_matrix_even_where_the_filter_wraps_more_than_once():
     for size in (4, 6, 32):
         matrix = level_matrix(size, 4)
-        torch.testing.assert_close(matrix @ matrix.T, torch.eye(size, dtype=torch.float64), rtol=0, atol=1e-9)
+        identity = torch.eye(size, dtype=torch.float64)
+        torch.testing.assert_close(matrix @ matrix.T, identity, rtol=0, atol=1e-9)
+        torch.testing.assert_close(synthesise_axis(identity, 4, -2), matrix.T)
+        torch.testing.assert_close(analyse_axis(identity, 4, -1), matrix.T)
 
 
 def test_synthesis_undoes_analysis_and_keeps_energy():
     image = random_real(2, 48, 32)
-    wavelet = Wavelet.of((48, 32), 4, 4, image)
+    wavelet = Wavelet(4)
     coefficients = wavelet.analyse(image)
     torch.testing.assert_close(wavelet.synthesise(coefficients), image)
     torch.testing.assert_close(coefficients.norm(), image.norm())
@@ -53,7 +61,7 @@ def test_synthesis_undoes_analysis_and_keeps_energy():
 
 def test_a_side_that_the_pyramid_does_not_divide_is_refused_and_padded():
     with pytest.raises(ValueError, match="30x32 is no multiple of 4"):
-        Wavelet.of((30, 32), 2, 4, random_real(1))
+        Wavelet(2).analyse(random_real(30, 32))
     assert padded_size(30, 2) == 32
     with pytest.raises(ValueError, match="computed for 1"):
         scaling_filter(0)
@@ -69,7 +77,7 @@ def test_shrinking_a_fully_sampled_image_has_a_closed_form():
         "shrink_coarsest": True,
     }
     found = L1Wavelet(**settings)(measurement)
-    wavelet = Wavelet.of((48, 32), 2, 4, images.real)
+    wavelet = Wavelet(2)
     real, imaginary = wavelet.analyse(images.real), wavelet.analyse(images.imag)
     limit = 0.05 * intensity_scale(measurement)[:, None, None]
     factor = (1 - limit / torch.hypot(real, imaginary)).clamp_min(0)

@@ -58,8 +58,9 @@ def grappa_g_factor(measurement: Measurement, grappa: Grappa | None = None) -> R
     cells = axis_cells(measurement, grappa.taps, grappa.readout_taps)
     blocks = calibration_block(measurement)
     maps = measurement.maps[..., 0, :, :, :].expand(measurement.kspace.shape)
-    each = zip(blocks.flatten(0, -4), maps.flatten(0, -4), strict=True)
-    factors = [_interior_factor(list(fit_kernels(cells, coils_last(b), grappa.ridge)), m) for b, m in each]
+    weights = grappa.weight(measurement).flatten().tolist()
+    each = zip(blocks.flatten(0, -4), maps.flatten(0, -4), weights, strict=True)
+    factors = [_interior_factor(list(fit_kernels(cells, coils_last(b), w)), m) for b, m, w in each]
     return torch.stack(factors).reshape(*maps.shape[:-3], *maps.shape[-2:])
 
 

@@ -20,6 +20,7 @@ from reshim.classical.sense import Sense, shown
 from reshim.physics.espirit import calibration_block
 from reshim.physics.fourier import to_image
 from reshim.physics.maps import default_estimator
+from reshim.physics.noise_level import noise_level
 from reshim.types import Image, KSpace, MapEstimator, Measurement, Reconstructor
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,11 @@ class Grappa:
     readout_taps: int = 5
     """Neighbours along a fully sampled axis; odd."""
 
-    ridge: float = 1e-4
-    """Tikhonov weight over the mean energy of the calibration sources. Tuned on P."""
+    ridge: float = 300.0
+    """Tikhonov weight over the energy of the noise in the calibration sources. Tuned on P."""
+
+    times_noise: bool = True
+    """False takes `ridge` over the energy of the sources themselves, signal and noise, as pygrappa does."""
 
     combine: Literal["maps", "rss"] = "maps"
     """Coils by conj(maps), or by the root sum of squares, which has no phase."""
@@ -109,10 +113,11 @@ class Grappa:
         reached = _first_plane(measurement.mask).expand(acquired.shape[-2:]).clone()
         filled, misfits = [], []
         blocks = calibration_block(measurement)
-        for item, block in zip(acquired.flatten(0, -4), blocks.flatten(0, -4), strict=True):
+        weights = self.weight(measurement).flatten().tolist()
+        for item, block, weight in zip(acquired.flatten(0, -4), blocks.flatten(0, -4), weights, strict=True):
             plane = coils_last(item)
             whole, misfit = plane.clone(), 0.0
-            for kernel in fit_kernels(cells, coils_last(block), self.ridge):
+            for kernel in fit_kernels(cells, coils_last(block), weight):
                 apply(kernel, plane, whole, reached)
                 misfit = max(misfit, kernel.misfit)
             filled.append(whole.movedim(-1, 0))
@@ -122,6 +127,15 @@ class Grappa:
         unfilled = int((~reached & _first_plane(measurement.acquirable)).sum())
         misfit_of_each = acquired.real.new_tensor(misfits).reshape(acquired.shape[:-3])
         return Interpolation(kspace, misfit_of_each, unfilled)
+
+    def weight(self, measurement: Measurement) -> Float[Tensor, "*batch"]:
+        """The ridge of each batch item over the mean energy of its calibration samples."""
+        batch = measurement.kspace.shape[:-3]
+        if not self.times_noise:
+            return measurement.kspace.real.new_full(batch, self.ridge)
+        energy = calibration_block(measurement).abs().square().mean((-3, -2, -1))
+        noise = 2 * noise_level(measurement).square()
+        return torch.where(energy > 0, self.ridge * noise / torch.where(energy > 0, energy, 1), 0)
 
 
 def coils_last(kspace: Complex[Tensor, "coil row column"]) -> Plane:
@@ -184,7 +198,9 @@ def fit(rows: Cell, columns: Cell, block: Plane, ridge: float, normals: Normals)
         gram = (sources.mH @ sources).to(torch.complex128)
         energy = gram.diagonal().real.mean()
         identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        loaded = gram + (ridge * energy + torch.finfo(torch.float32).tiny) * identity
+        # Below this the rounding of the Gram matrix itself would make it indefinite.
+        least = 2 * len(gram) * torch.finfo(block.dtype).eps
+        loaded = gram + (max(ridge, least) * energy + torch.finfo(torch.float32).tiny) * identity
         normals[key] = (sources, gram, torch.linalg.cholesky(loaded))
     sources, gram, factor = normals[key]
     targets = gather(block, tops, rows.targets, starts, columns.targets)

@@ -78,7 +78,7 @@ class L1Wavelet:
     def _shrink(
         self, measurement: Measurement, shape: tuple[int, int], levels: int
     ) -> Callable[[Tensor, int], Tensor]:
-        wavelet = Wavelet.of(shape, levels, self.order, measurement.kspace.real)
+        wavelet = Wavelet(levels, self.order)
         threshold = threshold_of(measurement, self.weight, self.times_noise)
         generator = numpy_generator_of(measurement.name, "l1-wavelet")
         offsets = generator.integers(0, 2**levels, (self.iterations, 2)).tolist()
@@ -87,13 +87,12 @@ class L1Wavelet:
         def shrink(images: Tensor, iteration: int) -> Tensor:
             offset = offsets[iteration] if self.shifts else (0, 0)
             moved = images.roll(offset, (-2, -1))
-            real = wavelet.analyse(moved.real)
-            imaginary = wavelet.analyse(moved.imag)
-            size = (real.square() + imaginary.square()).sqrt()
+            parts = wavelet.analyse(torch.stack((moved.real, moved.imag)))
+            size = parts.square().sum(0).sqrt()
             factor = (1 - threshold / size.clamp_min(torch.finfo(size.dtype).tiny)).clamp_min(0)
             if not self.shrink_coarsest:
                 factor[..., : averages[0], : averages[1]] = 1
-            shrunk = torch.complex(wavelet.synthesise(real * factor), wavelet.synthesise(imaginary * factor))
+            shrunk = torch.complex(*wavelet.synthesise(parts * factor))
             return shrunk.roll((-offset[0], -offset[1]), (-2, -1))
 
         return shrink

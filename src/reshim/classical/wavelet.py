@@ -1,9 +1,9 @@
-"""Orthogonal Daubechies wavelets on a periodic grid, in two dimensions, as products with small matrices.
+"""Orthogonal Daubechies wavelets on a periodic grid, in two dimensions.
 
 Source: I. Daubechies, Commun. Pure Appl. Math. 41:909 (1988); the pyramid is S. Mallat's, IEEE PAMI 11:674
 (1989).
-Ours differs: filters are computed from their definition for any order, and a level is one orthogonal matrix
-a side, so that analysis and synthesis are exact adjoints and inverses of one another.
+Ours differs: filters are computed from their definition for any order, and borders are periodic, so that
+analysis and synthesis are exact adjoints and inverses of one another.
 """
 
 import math
@@ -32,46 +32,79 @@ def scaling_filter(order: int) -> tuple[float, ...]:
     return tuple(float(value) for value in coefficients * math.sqrt(2) / coefficients.sum())
 
 
-def level_matrix(size: int, order: int) -> Float[Tensor, "size size"]:
-    """One level along one axis: the first half of the rows are averages, the second half details."""
-    low = scaling_filter(order)
-    high = [(-1) ** k * value for k, value in enumerate(reversed(low))]
-    matrix = np.zeros((size, size))
-    first = 2 * np.arange(size // 2)
-    for half, taps in enumerate((low, high)):
-        for k, value in enumerate(taps):
-            np.add.at(matrix, (half * (size // 2) + first // 2, (first + k) % size), value)
-    return torch.from_numpy(matrix)
+@lru_cache
+def detail_filter(order: int) -> tuple[float, ...]:
+    """The high-pass coefficients that go with `scaling_filter`."""
+    return tuple((-1) ** k * value for k, value in enumerate(reversed(scaling_filter(order))))
+
+
+def analyse_axis(samples: Tensor, order: int, axis: int) -> Tensor:
+    """One level along one axis of even size: averages in its first half, details in the second."""
+    even, odd = (_wrapped(_every_second(samples, start, axis), 0, order - 1, axis) for start in (0, 1))
+    half = samples.shape[axis] // 2
+    parts = []
+    for taps in (scaling_filter(order), detail_filter(order)):
+        part = even.narrow(axis, 0, half) * taps[0]
+        part.add_(odd.narrow(axis, 0, half), alpha=taps[1])
+        for shift in range(1, order):
+            part.add_(even.narrow(axis, shift, half), alpha=taps[2 * shift])
+            part.add_(odd.narrow(axis, shift, half), alpha=taps[2 * shift + 1])
+        parts.append(part)
+    return torch.cat(parts, dim=axis)
+
+
+def synthesise_axis(coefficients: Tensor, order: int, axis: int) -> Tensor:
+    """The inverse of `analyse_axis`, which is its adjoint."""
+    halves = [_wrapped(half, order - 1, 0, axis) for half in coefficients.chunk(2, axis)]
+    half = coefficients.shape[axis] // 2
+    parts = []
+    for start in (0, 1):
+        part = torch.zeros_like(coefficients.narrow(axis, 0, half))
+        for values, taps in zip(halves, (scaling_filter(order), detail_filter(order)), strict=True):
+            for shift in range(order):
+                part.add_(values.narrow(axis, order - 1 - shift, half), alpha=taps[2 * shift + start])
+        parts.append(part)
+    # Even and odd samples by turns: a new axis behind the one that was halved, folded into it.
+    return (
+        torch.stack(parts, dim=-1).flatten(-2) if axis == -1 else torch.stack(parts, dim=-2).flatten(-3, -2)
+    )
+
+
+def _every_second(samples: Tensor, start: int, axis: int) -> Tensor:
+    return samples[..., start::2] if axis == -1 else samples[..., start::2, :]
+
+
+def _wrapped(samples: Tensor, before: int, after: int, axis: int) -> Tensor:
+    """Continue periodically by so many samples, which may be more than there are."""
+    size = samples.shape[axis]
+    return samples.index_select(axis, torch.arange(-before, size + after, device=samples.device) % size)
 
 
 @dataclass(frozen=True)
 class Wavelet:
-    """The pyramid of a real image whose sides are multiples of ``2**levels``."""
+    """The pyramid of real images whose sides are multiples of ``2**levels``."""
 
-    matrices: tuple[tuple[Tensor, Tensor], ...]
-    """For each level, finest first: the matrices of rows and columns."""
+    levels: int
+    """Times that the averages are split again."""
 
-    @classmethod
-    def of(cls, shape: tuple[int, int], levels: int, order: int, like: Tensor) -> "Wavelet":
-        """The pyramid for images of `shape`, in the type and on the device of `like`.
+    order: int = 4
+    """Vanishing moments; 1 is Haar's wavelet."""
+
+    def analyse(self, image: Float[Tensor, "*batch row column"]) -> Float[Tensor, "*batch row column"]:
+        """Coefficients in place of pixels; the coarsest averages lie in the first rows and columns.
 
         Raises
         ------
         ValueError
             If a side is no multiple of ``2**levels``; pad to `padded_size` first.
         """
-        if any(size % 2**levels for size in shape):
-            raise ValueError(f"{shape[0]}x{shape[1]} is no multiple of {2**levels}; pad to padded_size first")
-        sizes = [(shape[0] >> level, shape[1] >> level) for level in range(levels)]
-        matrices = [(level_matrix(rows, order), level_matrix(columns, order)) for rows, columns in sizes]
-        return cls(tuple((rows.to(like), columns.to(like)) for rows, columns in matrices))
-
-    def analyse(self, image: Float[Tensor, "*batch row column"]) -> Float[Tensor, "*batch row column"]:
-        """Coefficients in place of pixels; the coarsest averages lie in the first rows and columns."""
+        rows, columns = image.shape[-2:]
+        if rows % 2**self.levels or columns % 2**self.levels:
+            raise ValueError(f"{rows}x{columns} is no multiple of {2**self.levels}; pad to padded_size first")
         coefficients = image.clone()
-        for rows, columns in self.matrices:
-            part = coefficients[..., : rows.shape[0], : columns.shape[0]]
-            part.copy_(rows @ (part @ columns.T))
+        for level in range(self.levels):
+            part = coefficients[..., : rows >> level, : columns >> level]
+            part.copy_(analyse_axis(analyse_axis(part, self.order, -1), self.order, -2))
         return coefficients
 
     def synthesise(
@@ -79,9 +112,10 @@ class Wavelet:
     ) -> Float[Tensor, "*batch row column"]:
         """The inverse of `analyse`, which is its adjoint."""
         image = coefficients.clone()
-        for rows, columns in reversed(self.matrices):
-            part = image[..., : rows.shape[0], : columns.shape[0]]
-            part.copy_(rows.T @ (part @ columns))
+        rows, columns = image.shape[-2:]
+        for level in reversed(range(self.levels)):
+            part = image[..., : rows >> level, : columns >> level]
+            part.copy_(synthesise_axis(synthesise_axis(part, self.order, -2), self.order, -1))
         return image
 
 
