@@ -59,7 +59,7 @@ class ResidualCore(nn.Module):
     tied
         One weight for both convolutions of a block, as in the paper's counts.
     fold
-        Work on squares of `fold` x `fold` pixels as channels: `fold`^2 times less work, a wider view.
+        Work on squares of `fold` x `fold` pixels as channels: so many times less work, a wider view.
     """
 
     def __init__(self, blocks: int = 15, channels: int = 64, tied: bool = True, fold: int = 1) -> None:
