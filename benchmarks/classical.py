@@ -127,7 +127,7 @@ def job(name: str, scripts: Path | None, n_slices: int) -> tuple[Callable[[], An
         return lambda: shrink(measurement), lambda image: error(image[0], truth)
     full = to_image(made["kspace_full"]).abs().square().sum(0).sqrt()
     if name == "grappa":
-        fill = Grappa(combine="rss")
+        fill = Grappa(ridge=1e-4, times_noise=False, combine="rss")
         return lambda: fill(measurement), lambda image: error(image[0].abs(), full)
     train = Raki(iterations=20, combine="rss")
     return lambda: train(measurement), lambda image: error(image[0].abs(), full)
