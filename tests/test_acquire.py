@@ -49,6 +49,14 @@ def test_a_measurement_has_no_place_for_a_reference():
     assert not {name for name in names if "reference" in name or "target" in name or "truth" in name}
 
 
+def test_a_scan_whose_centre_is_off_is_measured_with_a_warning():
+    straight = scan()
+    moved = dataclasses.replace(straight, kspace=straight.kspace.roll(6, -1))
+    assert measure(straight, Scheme(), 0).warnings == ()
+    (warning,) = measure(moved, Scheme(center_lines=20), 0).warnings
+    assert "centre of k-space" in warning
+
+
 def test_one_mask_for_all_slices_drawn_from_the_file_name():
     acquisition = scan(n=3)
     first = measure(acquisition, Scheme(), evaluation_seed("a.h5"))

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reshim.errors import UserError
+from reshim.physics.center import with_center_warning
 from reshim.physics.espirit import espirit_maps
 from reshim.physics.fourier import center_crop, to_image, to_kspace
 from reshim.physics.masks import LINE_MASKS, LineMask, default_center_fraction, draw_line_mask, mask_digest
@@ -91,6 +92,8 @@ class Sampling:
 def measure(acquisition: Acquisition, scheme: Scheme, seed: int | tuple[int, ...]) -> Measurement:
     """Undersample slices of one scan: one mask for all of them, as a scanner would.
 
+    A k-space whose centre is off comes with a warning.
+
     Raises
     ------
     ValueError
@@ -107,13 +110,13 @@ def measure(acquisition: Acquisition, scheme: Scheme, seed: int | tuple[int, ...
                 f"{acquisition.name} is undersampled already; use its own mask (mask 'file'), "
                 f"not {scheme.mask!r} on top"
             )
-        return _measurement(acquisition, acquisition.mask, None)
+        return with_center_warning(_measurement(acquisition, acquisition.mask, None))
     if scheme.mask in PLANE_MASKS:
-        return _measurement(
-            acquisition, torch.from_numpy(scheme.draw_plane(acquisition, seed).plane)[None, None], None
-        )
+        plane = torch.from_numpy(scheme.draw_plane(acquisition, seed).plane)
+        return with_center_warning(_measurement(acquisition, plane[None, None], None))
     line = scheme.draw(acquisition.kspace.shape[-1], seed)
-    return _measurement(acquisition, torch.from_numpy(line.columns)[None, None, None], line.center)
+    mask = torch.from_numpy(line.columns)[None, None, None]
+    return with_center_warning(_measurement(acquisition, mask, line.center))
 
 
 def measure_each(

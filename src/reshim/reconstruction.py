@@ -5,8 +5,10 @@ there is one, is made apart from the measurement and meets the image only in the
 """
 
 import json
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +87,8 @@ def reconstruct_file(path: Path, request: Request, folder: Path) -> Card:
     method = method_of(request.method, request.adapt, request.budget_seconds, request.device)
     started = time.perf_counter()
     measurement = default_estimator(measurement)
-    outcome = method.explain(measurement) if isinstance(method, Explains) else _plain(method(measurement))
+    with logged_warnings() as logged:
+        outcome = method.explain(measurement) if isinstance(method, Explains) else _plain(method(measurement))
     seconds = time.perf_counter() - started
     images = center_crop(outcome.image, acquisition.crop)
     sampling = sampling_of(measurement, request.scheme or Scheme(mask="file"))
@@ -101,7 +104,7 @@ def reconstruct_file(path: Path, request: Request, folder: Path) -> Card:
         effective_acceleration=sampling.effective_acceleration,
         seconds=seconds,
         shift_score=_shift_score(request.method, measurement),
-        warnings=list(measurement.warnings),
+        warnings=list(dict.fromkeys((*measurement.warnings, *logged))),
         details={"sampling": asdict(sampling), "data_kind": record.data_kind, "matrix": list(images.shape)},
     )
     if acquisition.fully_sampled:
@@ -119,6 +122,23 @@ def reconstruct_file(path: Path, request: Request, folder: Path) -> Card:
     )
     write_json(folder / "card.json", asdict(card))
     return card
+
+
+@contextmanager
+def logged_warnings() -> Iterator[list[str]]:
+    """What the package logs as a warning meanwhile: a method that falls back on another says so there."""
+    collected: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            collected.append(record.getMessage())
+
+    package, collector = logging.getLogger("reshim"), Collector(logging.WARNING)
+    package.addHandler(collector)
+    try:
+        yield collected
+    finally:
+        package.removeHandler(collector)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -46,6 +46,13 @@ def test_reconstruct_writes_images_and_a_card_with_scores(folder, tmp_path, caps
     assert str(tmp_path) in capsys.readouterr().out.replace("\n", "")
 
 
+def test_the_card_says_that_another_method_was_used(folder, tmp_path):
+    arguments = ["reconstruct", str(first_scan(folder)), "--with", "grappa", "--out", str(tmp_path)]
+    assert main([*arguments, "--accelerate", "3", "--mask", "poisson", "--center-lines", "12"]) == 0
+    (warning,) = json.loads((tmp_path / "card.json").read_text())["warnings"]
+    assert "Sense is used instead" in warning
+
+
 def test_a_batch_goes_on_past_a_bad_file_names_it_and_ends_with_3(folder, tmp_path, capsys):
     broken = tmp_path / "broken.h5"
     broken.write_bytes(first_scan(folder).read_bytes()[:20_000])

@@ -28,3 +28,16 @@ def test_unacquired_samples_do_not_count():
     measurement, _ = make_measurement()
     holes = replace(measurement, kspace=torch.where(measurement.mask, measurement.kspace, torch.nan))
     assert with_center_warning(holes).warnings == with_center_warning(measurement).warnings
+
+
+def test_a_peak_between_acquired_lines_is_no_reason_to_warn():
+    measurement, _ = make_measurement(rows=48, columns=44, acceleration=1)
+    mask = torch.zeros(1, 1, 1, 44, dtype=torch.bool)
+    mask[..., 3::8] = True  # 19 and 27 stand nearest to the middle, 22
+    sparse = replace(measurement, mask=mask, kspace=torch.where(mask, measurement.kspace, 0))
+    assert with_center_warning(sparse).warnings == ()
+
+
+def test_an_empty_slice_has_no_centre_to_warn_of():
+    measurement, _ = make_measurement()
+    assert with_center_warning(replace(measurement, kspace=0 * measurement.kspace)).warnings == ()
