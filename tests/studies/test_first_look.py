@@ -60,7 +60,7 @@ def test_no_test_subject_was_trained_on(folder):
 
 
 def test_run_again_it_recomputes_nothing(folder):
-    kept = [*folder.glob("models/*/*"), *folder.glob("store/**/*.parquet"), *folder.glob("scans/*.h5")]
+    kept = [*folder.glob("models/*/*"), *folder.glob("store/**/*.parquet"), *folder.glob("scans/**/*.h5")]
     stamps = {path: path.stat().st_mtime_ns for path in kept if path.is_file()}
     rows = read_rows(folder / "rows.parquet").to_pylist()
     started = time.monotonic()

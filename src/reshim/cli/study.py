@@ -23,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="name every study and its question")
     parser.add_argument("--catalog", type=Path, help="your own scans; without it, simulated ones")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/NAME")
+    parser.add_argument(
+        "--shared",
+        type=Path,
+        metavar="FOLDER",
+        help="scans, models and rows of all studies; default: runs/shared, with --out that folder",
+    )
     parser.add_argument("--tiny", action="store_true", help="the smallest form that runs every step")
 
 
@@ -47,8 +53,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.name not in STUDIES:
         raise UserError(f"there is no study {arguments.name!r}; there are {sorted(STUDIES)}")
     out = arguments.out or Path("runs") / arguments.name
+    shared = arguments.shared or (Path("runs/shared") if arguments.out is None else out)
     result = run_study(
-        arguments.name, recipe_of(arguments.name), out, arguments.catalog, arguments.tiny, arguments.seed
+        arguments.name,
+        recipe_of(arguments.name),
+        out,
+        arguments.catalog,
+        arguments.tiny,
+        arguments.seed,
+        shared,
     )
     table = Table("claim", "holds", "value", "95 % interval", "rule", box=None)
     for claim in result.claims:

@@ -3,7 +3,7 @@
 Work that stands in the store is never done again, and two studies share what they have in common.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,18 +47,28 @@ class Store:
         np.savez_compressed(beside, images=kept, reference=known)
         beside.replace(path)
 
-    def collect(self, finished: Iterable[tuple[str, str]], out: Path) -> pa.Table:
-        """Join the rows of some (key, method) into one file, each under the method's name here; return them.
+    def collect(self, finished: Iterable[tuple[str, str | Mapping[str, Any]]], out: Path) -> pa.Table:
+        """Join the rows of some (key, columns) into one file and return them.
 
-        Another study may have named the same method otherwise, so the name is set anew.
+        The columns are what the rows are called here, at least ``method`` (a plain string is the method):
+        another study may have called the same method or the same test set otherwise.
         """
         tables = []
-        for key, method in finished:
+        for key, called in finished:
             table = pq.read_table(self.path(key))
-            index = table.column_names.index("method")
-            tables.append(table.set_column(index, "method", pa.array([method] * table.num_rows, pa.string())))
+            columns = {"method": called} if isinstance(called, str) else called
+            for name, value in columns.items():
+                table = _with_column(table, name, value)
+            tables.append(table)
         if not tables:
             raise ValueError("there are no finished rows to collect; every scan was left out")
         table = pa.concat_tables(tables, promote_options="permissive")
         write_table(out, table)
         return table
+
+
+def _with_column(table: pa.Table, name: str, value: Any) -> pa.Table:
+    column = pa.array([value] * table.num_rows)
+    if name in table.column_names:
+        return table.set_column(table.column_names.index(name), name, column)
+    return table.append_column(name, column)

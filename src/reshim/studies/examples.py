@@ -1,6 +1,6 @@
 """The median and the worst slice of a method, as every method shows them: nothing is picked by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,16 @@ from reshim.report.pictures import save_example
 def keep_examples(
     folder: Path,
     store: Store,
-    finished: Sequence[tuple[str, str]],
+    keys: Mapping[str, Sequence[str]],
     test: str,
     by: str,
     labels: Sequence[str],
 ) -> tuple[str, ...]:
-    """Save the two slices for an `ImagesBlock` and return their names; none where no images were kept."""
-    keys = {method: [key for key, name in finished if name == method] for method in {*labels, by}}
-    ranked = _ranked(store, keys[by], test)
+    """Save the two slices for an `ImagesBlock` and return their names; none where no images were kept.
+
+    `keys` are those of each method's finished rows on the test set.
+    """
+    ranked = _ranked(store, keys[by])
     if not ranked:
         return ()
     names = []
@@ -50,11 +52,10 @@ def _rows_of(store: Store, key: str) -> pa.Table:
     return table
 
 
-def _ranked(store: Store, keys: Sequence[str], test: str) -> list[tuple[float, str, int]]:
+def _ranked(store: Store, keys: Sequence[str]) -> list[tuple[float, str, int]]:
     entries = []
     for key in keys:
         table = _rows_of(store, key)
-        table = table.filter(pc.equal(table["test"], test))
         entries += list(
             zip(*(table[column].to_pylist() for column in ("value", "scan_id", "slice")), strict=True)
         )

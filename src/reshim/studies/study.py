@@ -20,6 +20,7 @@ from torch import Tensor
 from reshim.acquire import Scheme, measure, reference, without_oversampling
 from reshim.catalog import Catalog
 from reshim.classical.tune import tune
+from reshim.digest import digest
 from reshim.evaluation.claims import Claim, judge, write_summary
 from reshim.evaluation.run import Evaluation, LeftOut, evaluate
 from reshim.evaluation.store import Store
@@ -33,10 +34,12 @@ from reshim.report.page_file import write_page
 from reshim.rows import read_rows
 from reshim.scans import load
 from reshim.simulation.write import simulate
+from reshim.studies.alone import alone
 from reshim.studies.examples import keep_examples
 from reshim.training.display import RichDisplay
 from reshim.training.pool import Pool
 from reshim.training.run_folder import RunFolder, Trained
+from reshim.training.sampling import Group, nested_subset
 from reshim.training.settings import TrainingSettings
 from reshim.training.train import train
 from reshim.types import Measurement, Reconstructor, ScanRecord
@@ -53,21 +56,34 @@ class Embedded:
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
     """Of the subjects of each anatomy: train, val, test."""
 
+    lesions: bool = False
+    """Whether subjects have lesions, with their boxes in the files."""
+
 
 @dataclass
 class Study:
-    """One run of a recipe: everything lies under `folder`, finished work is found again."""
+    """One run of a recipe: what it found lies under `folder`, finished work is found again.
+
+    Scans, trained models and rows lie under `shared`, named by what made them, so that studies have them in
+    common.
+    """
 
     name: str
     folder: Path
     catalog: Catalog
     tiny: bool
     seed: int
-    store: Store
-    finished: list[tuple[str, str]] = field(default_factory=list)
+    shared: Path
+    finished: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     runs: dict[str, Trained] = field(default_factory=dict)
+    _paths: dict[str, Path] = field(default_factory=dict)
     _pool: Pool | None = None
+
+    @property
+    def store(self) -> Store:
+        """Where finished rows lie."""
+        return Store(self.shared / "store")
 
     def scans(self, where: str, split: str | None = None) -> list[ScanRecord]:
         """Scans of a filter, of one split unless all are wanted, in the catalog's order."""
@@ -78,45 +94,97 @@ class Study:
         self,
         label: str,
         network: str,
-        where: str,
+        where: str | Mapping[str, float],
         settings: TrainingSettings,
         *,
         network_settings: Mapping[str, Any] | None = None,
+        start: str | None = None,
         fallback: str | None = None,
+        watch: Mapping[str, str] | None = None,
+        share: float = 1.0,
     ) -> Trained:
-        """Train on the filter's training split, choose the checkpoint on its validation split."""
+        """Train on the filter's training split, choose the checkpoint on its validation split.
+
+        Parameters
+        ----------
+        label
+            What the model is called in this study. Where the same training was done under another name, or
+            for another study, its model is taken.
+        where
+            A filter, or filters with the weight that each has in a mixture.
+        start, fallback
+            Labels of models of this study: whose weights are the first ones, and whose model is handed out
+            where adaptation shows no gain.
+        watch
+            Filters by name whose validation scans are scored after each epoch for the curve alone.
+        share
+            Part of the training subjects that is used; a smaller part lies inside a larger one.
+        """
         if self._pool is None:
             self._pool = Pool(remove_oversampling=settings.remove_oversampling)
-        with RichDisplay(label) as display:
+        groups = self._groups(where, share)
+        validation = self.scans(_any_of(where), "val")
+        looked_at = {name: self.scans(filter_, "val") for name, filter_ in (watch or {}).items()}
+        lent = [self.runs[name] for name in (start, fallback) if name is not None]
+        key = digest(
+            network,
+            network_settings or {},
+            settings.plain(),
+            [(group.weight, [r.fingerprint for r in group.records]) for group in groups],
+            [record.fingerprint for record in validation],
+            {name: [record.fingerprint for record in some] for name, some in looked_at.items()},
+            [run.network for run in lent],
+            [name is None for name in (start, fallback)],
+        )
+        path = self.shared / "models" / f"{network}-{key[:16]}"
+        with alone(path), RichDisplay(label) as display:
             self.runs[label] = train(
                 network,
-                self.scans(where, "train"),
-                self.scans(where, "val"),
+                groups,
+                validation,
                 settings,
-                self.folder / "models" / self.slug(label),
+                path,
                 network_settings=network_settings,
-                fallback=None if fallback is None else self.folder / "models" / self.slug(fallback),
+                start=None if start is None else self._paths[start],
+                fallback=None if fallback is None else self._paths[fallback],
+                watch=looked_at,
                 pool=self._pool,
                 display=display,
                 about={"study": self.name, "where": where},
             )
+        self._paths[label] = path
         self._keep_curve(label)
         return self.runs[label]
 
+    def _groups(self, where: str | Mapping[str, float], share: float) -> list[Group]:
+        weights: Mapping[str, float | None] = {where: None} if isinstance(where, str) else where
+        parts = [nested_subset(self.scans(filter_, "train"), share, self.seed) for filter_ in weights]
+        # Numbered: a group's name makes another run, and the same scans under other words are the same.
+        return [
+            Group(f"{number} of {len(parts)}", records, weight)
+            for number, (records, weight) in enumerate(zip(parts, weights.values(), strict=True), 1)
+        ]
+
+    def path_of(self, label: str) -> Path:
+        """The RUN folder of a model of this study."""
+        return self._paths[label]
+
     def _keep_curve(self, label: str) -> None:
-        """The validation scores of a training, where the page finds them."""
-        path = self.folder / "curves" / f"{self.slug(label)}.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = RunFolder(self.folder / "models" / self.slug(label)).read_log("epoch")
+        """The validation scores of a training, where the page finds them, and where its model lies."""
+        lines = RunFolder(self._paths[label]).read_log("epoch")
         kept = [
             {
                 "epoch": line["epoch"],
                 "loss": line["loss"],
                 "score": (line.get("validation") or {}).get("score"),
+                **{f"watched {name}": score for name, score in watched_scores(line).items()},
             }
             for line in lines
         ]
+        path = self.folder / "curves" / f"{self.slug(label)}.jsonl"
         write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+        places = {name: str(path) for name, path in sorted(self._paths.items())}
+        write_text(self.folder / "models.json", json.dumps(places, indent=1) + "\n")
 
     def slices(self, where: str, split: str) -> int:
         """How many slices a filter's split has."""
@@ -147,7 +215,13 @@ class Study:
 
     def examples(self, test: str, by: str, labels: Sequence[str]) -> tuple[str, ...]:
         """Keep the slices with the median and the worst SSIM of one method, as every method shows them."""
-        return keep_examples(self.folder, self.store, self.finished, test, by, labels)
+        keys = {
+            label: [
+                key for key, called in self.finished if called["method"] == label and called["test"] == test
+            ]
+            for label in {*labels, by}
+        }
+        return keep_examples(self.folder, self.store, keys, test, by, labels)
 
     def _pair(self, record: ScanRecord, scheme: Scheme) -> tuple[Measurement, Tensor]:
         acquisition = load(record)
@@ -164,8 +238,13 @@ class Study:
         *,
         adapt: str = "none",
         test: str,
+        columns: Mapping[str, Any] | None = None,
+        keep_images: bool = True,
     ) -> None:
         """Score methods on the filter's test split; `test` names the test set in the rows.
+
+        `columns` are further columns of these rows, e.g. a dose. Models of several training seeds are
+        compared one call each under the same name: the rows tell them apart by ``train_seed``.
 
         Raises
         ------
@@ -186,11 +265,20 @@ class Study:
                 self.store,
                 adapt=adapt,
                 on_progress=tick,
-                extra={"test": test},
-                keep_images=True,
+                keep_images=keep_images,
             )
-        self.finished += finished
+        called = {"test": test, **(columns or {})}
+        self.finished += [(key, {"method": method, **called}) for key, method in finished]
         self.left_out += left_out
+
+
+def watched_scores(line: Mapping[str, Any]) -> dict[str, float]:
+    """Validation scores of the distributions that were looked at only, from a line of a training's log."""
+    return {name: entry["score"] for name, entry in (line.get("watched") or {}).items()}
+
+
+def _any_of(where: str | Mapping[str, float]) -> str:
+    return where if isinstance(where, str) else " or ".join(f"({filter_})" for filter_ in where)
 
 
 @dataclass(frozen=True)
@@ -209,12 +297,20 @@ def run_study(
     catalog: Path | None = None,
     tiny: bool = False,
     seed: int = 0,
+    shared: Path | None = None,
 ) -> Result:
-    """Run a recipe from data to page; what is finished is not done again."""
+    """Run a recipe from data to page; what is finished, here or for another study, is not done again.
+
+    `shared` is where scans, models and rows lie; the study's own folder by default.
+    """
     started = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
-    scans = Catalog.read(catalog) if catalog is not None else _embedded(recipe.embedded(tiny), folder, seed)
-    study = Study(name, folder, scans, tiny, seed, Store(folder / "store"))
+    shared = shared or folder
+    if catalog is None:
+        scans = _embedded(recipe.embedded(tiny), shared, folder / "catalog.parquet", seed)
+    else:
+        scans = Catalog.read(catalog)
+    study = Study(name, folder, scans, tiny, seed, shared)
     recipe.run(study)
     rows_path = folder / "rows.parquet"
     study.store.collect(study.finished, rows_path)
@@ -257,31 +353,39 @@ def support_ssim(image: Tensor, target: Tensor) -> Tensor:
 
 def write_text(path: Path, text: str) -> None:
     """Write beside, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".partial")
     beside.write_text(text)
     beside.replace(path)
 
 
-def _embedded(data: Embedded, folder: Path, seed: int) -> Catalog:
-    """Simulate what is missing, index it, split it by subject."""
-    console = Console(stderr=True)
-    scans = folder / "scans"
+def _embedded(data: Embedded, shared: Path, catalog: Path, seed: int) -> Catalog:
+    """Simulate what is missing, index it, split it by subject.
+
+    The folder's name holds what the files depend on, and each protocol has its own, so that studies with
+    the same subjects meet the same scans in the same split whatever else they look at.
+    """
+    scans = shared / "scans" / f"{data.matrix}x{data.slices}-of-{data.subjects}-seed{seed}"
+    if data.lesions:
+        scans = scans.with_name(f"{scans.name}-lesions")
     total = len(data.protocols) * data.subjects
-    with steps("simulating scans", total) as tick:
-        simulate(
-            scans,
-            protocols=list(data.protocols),
-            subjects=data.subjects,
-            matrix=data.matrix,
-            slices=data.slices,
-            seed=seed,
-            progress=tick,
-        )
-    path = folder / "catalog.parquet"
     shares = dict(zip(("train", "val", "test"), data.shares, strict=True))
-    catalog = Catalog.index([scans], path, shares=shares).catalog
-    console.print(f"{total} simulated scans in {scans}", style="dim")
-    return catalog
+    with alone(scans):
+        with steps("simulating scans", total) as tick:
+            simulate(
+                scans,
+                protocols=list(data.protocols),
+                subjects=data.subjects,
+                matrix=data.matrix,
+                slices=data.slices,
+                seed=seed,
+                lesions=data.lesions,
+                progress=tick,
+            )
+        everything = Catalog.index([scans], catalog, shares=shares).catalog
+    Console(stderr=True).print(f"{total} simulated scans in {scans}", style="dim")
+    wanted = ", ".join(f"'{protocol}'" for protocol in data.protocols)
+    return everything.where(f"protocol in ({wanted})")
 
 
 def _made(study: Study, name: str, catalog: Path | None, tiny: bool) -> MadeBlock:

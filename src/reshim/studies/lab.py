@@ -1,0 +1,114 @@
+"""The laboratory that the studies share: distributions by name, simulated subjects, one training budget.
+
+A distribution is a filter over any catalog and, where no catalog is given, a protocol of the simulated
+scanner. Every study that names the same distributions meets the same subjects in the same split, and a model
+that one study trained is there for all (`Study.train`); so keep to these sizes unless the question forbids it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reshim.acquire import Scheme
+from reshim.classical.l1_wavelet import L1Wavelet
+from reshim.classical.sense import Sense
+from reshim.evaluation.quantities import Score, score
+from reshim.evaluation.run import Evaluation
+from reshim.report.blocks import Choice
+from reshim.studies.study import Embedded
+from reshim.training.objectives import Supervised
+from reshim.training.settings import TrainingSettings
+
+SUBJECTS, MATRIX, SLICES = 24, 96, 4
+"""Of each anatomy; a volume has few slices and a study many subjects, because intervals are over subjects."""
+
+SHARES = (14 / 24, 2 / 24, 8 / 24)
+TINY = Embedded((), subjects=8, matrix=48, slices=2, shares=(0.25, 0.25, 0.5))
+
+SCHEME = Scheme("equispaced", acceleration=4)
+EVALUATION = Evaluation(scheme=SCHEME)
+SHOWN = {"metric": "ssim", "target": "mvue", "region": "support"}
+"""The score that claims are made on."""
+
+RIDGES = (0.2, 0.3, 0.5, 0.8, 1.3, 2.0, 3.0)
+"""Of CG-SENSE, in multiples of the relative noise."""
+
+THRESHOLDS = (0.3, 0.5, 0.8, 1.3, 2.0, 3.0)
+"""Of the L1-wavelet method, in multiples of the relative noise."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Scans of one kind."""
+
+    label: str
+    """What rows and figures call it."""
+
+    where: str
+    """The filter over a catalog."""
+
+    protocol: str
+    """The simulated protocol that stands for it where no catalog is given."""
+
+    @property
+    def test(self) -> Choice:
+        """The rows that were scored on it."""
+        return Choice(self.label, {"test": self.label})
+
+
+def _of(anatomy: str, contrast: str, tesla: str) -> Distribution:
+    field = "field_tesla > 2" if tesla == "3" else "field_tesla < 2"
+    return Distribution(
+        f"{anatomy} {contrast} {tesla} T",
+        f"anatomy = '{anatomy}' and contrast = '{contrast}' and {field}",
+        f"{anatomy}-{contrast.lower()}-{tesla}t",
+    )
+
+
+KNEE_PD, KNEE_PD_15 = _of("knee", "PD", "3"), _of("knee", "PD", "1.5")
+KNEE_PDFS, KNEE_PDFS_15 = _of("knee", "PD-FS", "3"), _of("knee", "PD-FS", "1.5")
+BRAIN_T1, BRAIN_T1_15 = _of("brain", "T1", "3"), _of("brain", "T1", "1.5")
+BRAIN_T1_POST, BRAIN_T1_POST_15 = _of("brain", "T1-post", "3"), _of("brain", "T1-post", "1.5")
+BRAIN_T2, BRAIN_T2_15 = _of("brain", "T2", "3"), _of("brain", "T2", "1.5")
+BRAIN_FLAIR, BRAIN_FLAIR_15 = _of("brain", "FLAIR", "3"), _of("brain", "FLAIR", "1.5")
+
+
+def embedded(*distributions: Distribution, tiny: bool, **changes: Any) -> Embedded:
+    """The simulated scans of these distributions, at the size that all studies share."""
+    protocols = tuple(dict.fromkeys(distribution.protocol for distribution in distributions))
+    if tiny:
+        return replace(TINY, protocols=protocols, **changes)
+    return replace(Embedded(protocols, SUBJECTS, MATRIX, SLICES, SHARES), **changes)
+
+
+def training(tiny: bool, **changes: Any) -> TrainingSettings:
+    """The budget that all studies share; `changes` are settings that the question is about."""
+    budget = TrainingSettings(
+        objective=Supervised("ssim+l1"),
+        epochs=2 if tiny else 12,
+        learning_rate=6e-3,
+        schemes=(SCHEME,),
+        validation_slices=2 if tiny else 8,
+    )
+    return replace(budget, **changes)
+
+
+def on(method: str, test: Distribution | str, **where: Any) -> Score:
+    """The score of a method on a test set that claims are made on."""
+    label = test if isinstance(test, str) else test.label
+    return score(method=method, test=label, **{**SHOWN, **where})
+
+
+def any_of(distributions: Sequence[Distribution]) -> str:
+    """The filter of a union."""
+    return " or ".join(f"({distribution.where})" for distribution in distributions)
+
+
+def sense(ridge: float) -> Sense:
+    """CG-SENSE of a ridge, for `Study.tune`."""
+    return Sense(ridge=ridge)
+
+
+def wavelet(weight: float) -> L1Wavelet:
+    """The L1-wavelet method of a weight, for `Study.tune`."""
+    return L1Wavelet(weight=weight)
