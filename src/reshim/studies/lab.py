@@ -1,8 +1,9 @@
 """The laboratory that the studies share: distributions by name, simulated subjects, one training budget.
 
 A distribution is a filter over any catalog and, where no catalog is given, a protocol of the simulated
-scanner. Every study that names the same distributions meets the same subjects in the same split, and a model
-that one study trained is there for all (`Study.train`); so keep to these sizes unless the question forbids it.
+scanner. Every study that names the same distributions meets the same subjects in the same split, and a
+model that one study trained is there for all (`Study.train`); so keep to these sizes unless the question
+forbids it.
 """
 
 from collections.abc import Sequence
