@@ -7,8 +7,7 @@ import pytest
 from tests.scans.miniature import write_fastmri
 
 from reshim.catalog import Catalog
-from reshim.errors import UserError
-from reshim.scans.boxes import Box, read_boxes, read_fastmri_plus, read_reviewed, simulated_boxes, write_boxes
+from reshim.scans.boxes import Box, Label, read_fastmri_plus, read_reviewed, simulated_boxes
 
 REAL = os.environ.get("RESHIM_REAL_DATA")
 
@@ -36,36 +35,13 @@ def test_a_box_of_fastmri_plus_lies_on_what_it_was_drawn_on(record, tmp_path):
     assert stored[box.block].all()
     assert stored[box.block].size == stored.sum()
     assert (box.slice_index, box.label) == (1, "Meniscus Tear")
-    assert annotations.studies == (("file1", "Artifact"),)
+    assert annotations.labels == (Label("file1", "Artifact", source="fastMRI+"),)
+    assert annotations.labels_of(record) == list(annotations.labels)
 
 
 def test_boxes_are_cut_to_the_image_and_vanish_outside():
     assert Box("a", 0, -3, 2, 5, 40, "x").inside((16, 16)) == Box("a", 0, 0, 2, 5, 16, "x")
     assert Box("a", 0, 20, 2, 25, 4, "x").inside((16, 16)) is None
-
-
-def test_boxes_written_and_read_are_the_same(tmp_path):
-    boxes = (Box("ä,b", 1, 2, 3, 4, 5, 'a "label"', 0.25), Box("c", 0, 0, 0, 1, 1, "other"))
-    write_boxes(tmp_path / "boxes.csv", boxes)
-    assert read_boxes(tmp_path / "boxes.csv").boxes == boxes
-
-
-@pytest.mark.parametrize(
-    ("line", "why"),
-    [
-        ("2,a,0,0,0,1,1,x,", "version 2"),
-        ("1,a,0,zero,0,1,1,x,", "line 2"),
-        ("1,a,0,0,0,1,1,x,much", "line 2"),
-    ],
-)
-def test_what_is_no_box_is_refused_with_its_line(tmp_path, line, why):
-    path = tmp_path / "boxes.csv"
-    write_boxes(path, [])
-    path.write_text(path.read_text() + line + "\n")
-    with pytest.raises(UserError, match=why):
-        read_boxes(path)
-    with pytest.raises(UserError, match="expected file, slice"):
-        read_fastmri_plus(path)
 
 
 def test_lesions_of_a_simulated_file_are_boxes(tmp_path):
@@ -74,7 +50,7 @@ def test_lesions_of_a_simulated_file_are_boxes(tmp_path):
         file["lesions"] = np.array([[1, 2, 3, 6, 7]], dtype=np.int32)
         file["lesions"].attrs["names"] = ["plaque"]
     record = Catalog.index([tmp_path / "scans"], tmp_path / "c.parquet").catalog.records()[0]
-    assert simulated_boxes(record) == [Box("sim", 1, 2, 3, 6, 7, "plaque")]
+    assert simulated_boxes(record) == [Box("sim", 1, 2, 3, 6, 7, "plaque", source="simulated")]
 
 
 @pytest.mark.real_data
@@ -83,6 +59,6 @@ def test_lesions_of_a_simulated_file_are_boxes(tmp_path):
 def test_the_published_annotations_read_to_the_last_row(name, n_rows):
     folder = Path(REAL) / "fastmri-plus"
     annotations = read_fastmri_plus(folder / f"{name}.csv")
-    assert len(annotations.boxes) + len(annotations.studies) == n_rows
+    assert len(annotations.boxes) + len(annotations.labels) == n_rows
     reviewed = set(read_reviewed(folder / f"{name}_file_list.csv"))
-    assert {box.scan for box in annotations.boxes} <= reviewed
+    assert annotations.scans <= reviewed

@@ -1,13 +1,13 @@
-"""Boxes around findings, in rows and columns of the stored reference, whatever they were drawn on.
+"""Findings on scans: boxes and labels in one model, whatever file they came from.
 
 Source: R. Zhao et al. (fastMRI+), Sci. Data 9:152 (2022), github.com/microsoft/fastmri-plus (MIT).
 Ours differs: theirs are drawn on images turned upside down and count x, y from the upper left there; a `Box`
 here has half-open rows and columns of the array as it is stored, so it cuts an image without further thought.
-Findings of a whole study have no box and are kept apart.
+Findings of a whole study or slice have no box and are labels. Nobody's name is kept: `source` says which
+collection, program or reading a finding is from. Our own files are in `scans.annotation_files`.
 """
 
 import csv
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,18 +16,6 @@ from reshim.scans import hdf5
 from reshim.scans.reader import located
 from reshim.types import ScanRecord
 
-VERSION = 1
-COLUMNS = (
-    "version",
-    "scan",
-    "slice",
-    "row_start",
-    "column_start",
-    "row_stop",
-    "column_stop",
-    "label",
-    "confidence",
-)
 FASTMRI_PLUS = ("file", "slice", "study_level", "x", "y", "width", "height", "label")
 
 
@@ -46,6 +34,9 @@ class Box:
     label: str
     confidence: float | None = None
     """Between 0 and 1, where whoever drew it said so."""
+
+    source: str | None = None
+    """The collection, program or reading that it is from."""
 
     @property
     def block(self) -> tuple[slice, slice]:
@@ -70,14 +61,28 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """A finding without a place: of one slice, or of the whole scan where `slice_index` is None."""
+
+    scan: str
+    label: str
+    slice_index: int | None = None
+    confidence: float | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Annotations:
     """What was found in a set of scans; boxes of fastMRI+ are still as drawn."""
 
     boxes: tuple[Box, ...]
-    studies: tuple[tuple[str, str], ...] = ()
-    """(scan, label) of findings that concern a whole study."""
-
+    labels: tuple[Label, ...] = ()
     drawn_upside_down: bool = False
+
+    @property
+    def scans(self) -> set[str]:
+        """Stems of the files that something was found in."""
+        return {box.scan for box in self.boxes} | {label.scan for label in self.labels}
 
     def of(self, record: ScanRecord) -> list[Box]:
         """The boxes of a scan on its stored reference, cut to it."""
@@ -85,9 +90,14 @@ class Annotations:
         turned = (
             box.upside_down(record.recon_rows) if self.drawn_upside_down else box
             for box in self.boxes
-            if box.scan == stem and box.slice_index < record.n_slices
+            if box.scan == stem and 0 <= box.slice_index < record.n_slices
         )
         return [cut for cut in (box.inside(shape) for box in turned) if cut is not None]
+
+    def labels_of(self, record: ScanRecord) -> list[Label]:
+        """The findings of a scan that have no box."""
+        stem = Path(record.path).stem
+        return [label for label in self.labels if label.scan == stem]
 
 
 def read_fastmri_plus(path: Path) -> Annotations:
@@ -98,64 +108,26 @@ def read_fastmri_plus(path: Path) -> Annotations:
     UserError
         If the file has other columns, or a box that is none.
     """
-    boxes, studies = [], []
-    for number, row in _rows(path, FASTMRI_PLUS):
+    boxes, labels = [], []
+    for number, row in csv_rows(path, FASTMRI_PLUS):
         if row["study_level"].strip().lower() == "yes":
-            studies.append((row["file"], row["label"]))
+            labels.append(Label(row["file"], row["label"], source="fastMRI+"))
             continue
         try:
             x, y, width, height = (round(float(row[name])) for name in ("x", "y", "width", "height"))
-            boxes.append(Box(row["file"], int(row["slice"]), y, x, y + height, x + width, row["label"]))
-        except ValueError:
+            place = int(row["slice"]), y, x, y + height, x + width
+            boxes.append(Box(row["file"], *place, row["label"], source="fastMRI+"))
+        except (ValueError, OverflowError):
             raise UserError(
                 f"{path.name}, line {number}: {row['x']!r}, {row['y']!r}, {row['width']!r}, "
-                f"{row['height']!r} is no "
-                "box; x, y, width and height are numbers: correct the line"
+                f"{row['height']!r} is no box; x, y, width and height are numbers: correct the line"
             ) from None
-    return Annotations(tuple(boxes), tuple(studies), drawn_upside_down=True)
+    return Annotations(tuple(boxes), tuple(labels), drawn_upside_down=True)
 
 
 def read_reviewed(path: Path) -> list[str]:
     """The scans that were looked at, findings or not: without a box on this list, a scan has no finding."""
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-
-
-def read_boxes(path: Path) -> Annotations:
-    """Boxes from the CSV that `write_boxes` writes.
-
-    Raises
-    ------
-    UserError
-        If the columns, the version or a value are others.
-    """
-    boxes = []
-    for number, row in _rows(path, COLUMNS):
-        try:
-            if int(row["version"]) > VERSION:
-                raise UserError(
-                    f"{path.name} is of version {row['version']}; this reads up to {VERSION}: update"
-                )
-            number_of, top, left, bottom, right = (int(row[name]) for name in COLUMNS[2:7])
-            confidence = float(row["confidence"]) if row["confidence"] else None
-            boxes.append(Box(row["scan"], number_of, top, left, bottom, right, row["label"], confidence))
-        except ValueError as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{path.name}, line {number}: {error}; correct the line") from None
-    return Annotations(tuple(boxes))
-
-
-def write_boxes(path: Path, boxes: Iterable[Box]) -> None:
-    """Boxes as CSV with a version, beside first and then renamed."""
-    beside = path.with_name(path.name + ".partial")
-    with beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for box in boxes:
-            confidence = "" if box.confidence is None else box.confidence
-            places = (box.slice_index, box.row_start, box.column_start, box.row_stop, box.column_stop)
-            writer.writerow((VERSION, box.scan, *places, box.label, confidence))
-    beside.replace(path)
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def simulated_boxes(record: ScanRecord) -> list[Box]:
@@ -168,12 +140,19 @@ def simulated_boxes(record: ScanRecord) -> list[Box]:
         names = found.attrs.get("names", ["lesion"] * found.shape[0])
         names = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
         return [
-            Box(path.stem, int(index), int(top), int(left), int(bottom), int(right), name)
+            Box(path.stem, int(index), int(top), int(left), int(bottom), int(right), name, source="simulated")
             for (index, top, left, bottom, right), name in zip(hdf5.read(found), names, strict=True)
         ]
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+def csv_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """Line number and values of every row of a CSV file that has at least these columns.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read as CSV, or lacks a column.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -181,8 +160,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str
                 raise UserError(
                     f"{path.name} has the columns {reader.fieldnames}; expected {', '.join(columns)}"
                 )
-            return [
-                (number, {key: row[key] or "" for key in columns}) for number, row in enumerate(reader, 2)
-            ]
+            known = reader.fieldnames or ()
+            return [(reader.line_num, {key: row[key] or "" for key in known}) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as CSV ({error})") from None
