@@ -11,6 +11,7 @@ from reshim.evaluation.claims import (
     Claim,
     LowerBoundAbove,
     LowerBoundAtLeast,
+    NotSignificantlyBelow,
     PointAndInterval,
     UpperBoundBelow,
     Within,
@@ -20,6 +21,7 @@ from reshim.evaluation.claims import (
 from reshim.evaluation.quantities import (
     AboveLine,
     Average,
+    Best,
     Difference,
     RankCorrelation,
     Ratio,
@@ -238,3 +240,25 @@ def test_the_summary_is_strict_json_with_the_keys_that_scripts_rely_on(tmp_path)
     keys = {"id", "claim", "rule", "holds", "value", "low", "high", "unit", "paper"}
     assert keys <= set(summary["claims"][0])
     assert [each.name for each in path.parent.iterdir()] == ["summary.json"]
+
+
+def test_not_significantly_below_asks_for_a_loss_that_survives_the_correction():
+    rows = made_rows({"ours": 0.8185, "theirs": 0.82}, n_subjects=8, seed=2)
+    interval = Rows(rows).interval(GAIN)
+    assert interval.high < 0  # a loss by itself
+    judged = judge(
+        rows,
+        [Claim(str(n), "", NotSignificantlyBelow(GAIN, among=n)) for n in (1, 1000)],
+    )
+    assert [each["holds"] for each in judged] == [False, True]
+    assert "Holm over 1000" in judged[1]["rule"]
+    assert judged[1]["high"] > judged[0]["high"]
+    lost = made_rows({"ours": 0.78, "theirs": 0.82})
+    assert not judge(lost, [Claim("lost", "", NotSignificantlyBelow(GAIN, among=6))])[0]["holds"]
+
+
+def test_the_best_of_several_is_the_largest_mean_or_the_smallest_error():
+    rows = Rows(made_rows({"a": 0.7, "b": 0.9, "c": 0.8}))
+    members = tuple(on(name) for name in "abc")
+    assert rows.interval(Best(members)).value == rows.interval(members[1]).value
+    assert rows.interval(Best(members, lower_is_better=True)).value == rows.interval(members[0]).value

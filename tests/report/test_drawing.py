@@ -168,3 +168,26 @@ def test_a_claim_without_an_interval_is_printed_without_one():
 def test_the_small_axis_holds_interval_and_bounds():
     drawn = forest(Interval(0.5, 0.4, 0.6), [0.0], "SSIM")
     assert 0 < drawn["bounds"][0]["at"] < drawn["start"] < drawn["at"] < drawn["start"] + drawn["width"] < 100
+
+
+def test_the_mean_and_the_worst_of_the_test_sets_stand_beside_them(context):
+    block = MatrixBlock(
+        methods=tuple(Choice(name, {"method": name}) for name in LEVELS),
+        tests=(Choice("knee", {"anatomy": "knee"}), Choice("brain", {"anatomy": "brain"})),
+        where=AT_4,
+        with_worst=True,
+    )
+    drawn = matrix(block, context)
+    assert [test["label"] for test in drawn["tests"]] == ["knee", "brain", "mean of tests", "worst test"]
+    cells = {line["label"]: [float(cell["value"]) for cell in line["cells"]] for line in drawn["lines"]}
+    for knee, brain, mean, worst in cells.values():
+        assert mean == pytest.approx((knee + brain) / 2, abs=2e-3)
+        assert worst == min(knee, brain)
+
+
+def test_a_point_of_several_test_sets_is_the_mean_of_their_means(context):
+    apart = [context.interval("f_P", AT_4, {"method": "f_P", "anatomy": name}) for name in ("knee", "brain")]
+    both = context.averaged("f_P", "anatomy", AT_4, {"method": "f_P", "anatomy": ["knee", "brain"]})
+    assert context.rows.interval(both).value == pytest.approx(sum(each.value for each in apart) / 2)
+    one = context.averaged("f_P", "", AT_4, {"method": "f_P", "anatomy": "knee"})
+    assert context.rows.interval(one).value == apart[0].value

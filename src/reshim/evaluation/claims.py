@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from reshim.evaluation.quantities import Quantity, Rows
-from reshim.evaluation.statistics import RESAMPLES, Interval
+from reshim.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
 
 Verdict: TypeAlias = Literal["holds", "undecided", "contradicted", "unanswered"]
 """`undecided`: the interval reaches across the bound. `contradicted`: it lies wholly on the wrong side."""
@@ -26,6 +26,11 @@ class Rule(ABC):
     """What an interval must satisfy."""
 
     quantity: Quantity
+
+    @property
+    def confidence(self) -> float:
+        """Of the interval that the rule is about."""
+        return CONFIDENCE
 
     @abstractmethod
     def holds(self, interval: Interval) -> bool:
@@ -89,6 +94,45 @@ class LowerBoundAbove(LowerBoundAtLeast):
 
     def __str__(self) -> str:
         return f"lower end of the 95 % interval of {self.quantity} > {number(self.bound)}"
+
+
+@dataclass(frozen=True)
+class NotSignificantlyBelow(Rule):
+    """The interval reaches `bound`: nothing speaks against it, which is less than speaking for it.
+
+    Source: S. Holm, Scand. J. Stat. 6:65 (1979): something among `among` questions is significant after his
+    correction just where the strongest is at 1/`among` of the level, so the interval is that much wider.
+    """
+
+    quantity: Quantity
+    bound: float = 0.0
+    among: int = 1
+
+    @property
+    def confidence(self) -> float:
+        """That of the first step of Holm's correction."""
+        return 1 - (1 - CONFIDENCE) / self.among
+
+    def holds(self, interval: Interval) -> bool:
+        """Upper end at or above the bound."""
+        return self.margin(interval) >= 0
+
+    def contradicted(self, interval: Interval) -> bool:
+        """Upper end below the bound."""
+        return self.margin(interval) < 0
+
+    def margin(self, interval: Interval) -> float:
+        """Upper end less the bound."""
+        return _end(interval.high) - self.bound
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """The bound."""
+        return (self.bound,)
+
+    def __str__(self) -> str:
+        level = f"{100 * self.confidence:.1f} %" + (f", Holm over {self.among}" if self.among > 1 else "")
+        return f"{self.quantity} not significantly below {number(self.bound)} ({level})"
 
 
 @dataclass(frozen=True)
@@ -219,7 +263,7 @@ def judge(
 
 def _judge_one(rows: Rows, claim: Claim) -> dict[str, Any]:
     rules = claim.rule.rules if isinstance(claim.rule, AllOf) else (claim.rule,)
-    intervals = [_enough(rows.interval(rule.quantity)) for rule in rules]
+    intervals = [_enough(rows.interval(rule.quantity, rule.confidence)) for rule in rules]
     verdicts = [_verdict(rule, interval) for rule, interval in zip(rules, intervals, strict=True)]
     weakest = min(range(len(rules)), key=lambda index: _margin(rules[index], intervals[index]))
     interval = intervals[weakest]

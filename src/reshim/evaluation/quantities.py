@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from reshim.evaluation.significance import rank_correlation
 from reshim.evaluation.statistics import (
+    CONFIDENCE,
     RESAMPLES,
     Interval,
     Scores,
@@ -212,6 +213,23 @@ class Worst(_Combined):
 
 
 @dataclass(frozen=True)
+class Best(Worst):
+    """The best of several quantities, e.g. of the specialists on one test set.
+
+    The largest of noisy means lies above the mean of the best member: whatever is held against it has the
+    harder task.
+    """
+
+    def draw(self, means: Mapping["Score", np.ndarray]) -> np.ndarray:
+        """The largest, or the smallest where lower is better."""
+        stacked = np.stack([member.draw(means) for member in self.members])
+        return stacked.min(0) if self.lower_is_better else stacked.max(0)
+
+    def __str__(self) -> str:
+        return f"best of ({', '.join(map(str, self.members))})"
+
+
+@dataclass(frozen=True)
 class RankCorrelation(_Combined):
     """Spearman's rank correlation of two lists of quantities, e.g. of two metrics over the same methods."""
 
@@ -305,21 +323,21 @@ class Rows:
                 raise UndefinedError(f"{leaf.label}: {error}") from None
         return self._scores[leaf.where]
 
-    def interval(self, quantity: Quantity) -> Interval:
+    def interval(self, quantity: Quantity, confidence: float = CONFIDENCE) -> Interval:
         """The quantity with its interval; undefined, and why in `note`, where the rows cannot answer."""
         try:
-            return self._interval(quantity)
+            return self._interval(quantity, confidence)
         except UndefinedError as error:
             return Interval(None, None, None, note=str(error))
 
-    def _interval(self, quantity: Quantity) -> Interval:
+    def _interval(self, quantity: Quantity, confidence: float) -> Interval:
         leaves = quantity.leaves()
         cells = align([self.scores(leaf) for leaf in leaves])
         for ratio in _ratios(quantity):
             gap = bootstrap(cells, _statistic(ratio.denominator, leaves), self.resamples, self.seed)
             if gap.low is None or gap.low <= 0:
                 return Interval(None, None, None, gap.n_subjects, gap.n_seeds, no_gap(gap))
-        return bootstrap(cells, _statistic(quantity, leaves), self.resamples, self.seed)
+        return bootstrap(cells, _statistic(quantity, leaves), self.resamples, self.seed, confidence)
 
 
 def _ratios(quantity: Quantity) -> list[Ratio]:

@@ -52,6 +52,9 @@ class MatrixBlock(Block):
     where: Where = field(default_factory=dict)
     """What all cells share: metric, target, region."""
 
+    with_worst: bool = False
+    """Add two columns: the mean of the test sets, and the worst of them."""
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -143,6 +146,10 @@ class ScatterBlock(Block):
     y_label: str = "out of distribution"
     diagonal: bool = True
     """Draw the line on which both scores are equal."""
+
+    each: str = ""
+    """A column of which a point chooses several values, e.g. ``test``: their means are averaged, so that test
+    sets of other subjects count alike."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from reshim.evaluation.quantities import Difference, Score, lower_is_better, share_of_gap
+from reshim.evaluation.quantities import (
+    Average,
+    Difference,
+    Quantity,
+    Score,
+    Worst,
+    lower_is_better,
+    share_of_gap,
+)
 from reshim.evaluation.significance import holm, sign_flip_test
 from reshim.evaluation.statistics import Interval, UndefinedError, align
-from reshim.report.blocks import Bar, Choice, GapBlock, MatrixBlock, TableBlock, Where
+from reshim.report.blocks import Bar, GapBlock, MatrixBlock, TableBlock, Where
 from reshim.report.context import Context
 from reshim.report.numbers import count, fixed, gathered, metric_name, p_text, span
 from reshim.report.tables import Table
@@ -17,7 +25,17 @@ from reshim.report.tables import Table
 def matrix(block: MatrixBlock, context: Context) -> dict[str, Any]:
     """Cells with mean, interval, heat within the column, and marks for the best and for what equals it."""
     metric = str(block.where.get("metric", ""))
-    columns = [_column(block, test, metric, context) for test in block.tests]
+    leaves = [
+        [context.leaf(method.label, block.where, test.where, method.where) for method in block.methods]
+        for test in block.tests
+    ]
+    labels = [test.label for test in block.tests]
+    columns = [_column(each, metric, context) for each in leaves]
+    if block.with_worst:
+        across = [tuple(cells) for cells in zip(*leaves, strict=True)]
+        columns.append(_column([Average(cells) for cells in across], metric, context))
+        columns.append(_column([Worst(cells, lower_is_better(metric)) for cells in across], metric, context))
+        labels += ["mean of tests", "worst test"]
     lines = [
         {"label": method.label, "cells": [column["cells"][index] for column in columns]}
         for index, method in enumerate(block.methods)
@@ -25,17 +43,14 @@ def matrix(block: MatrixBlock, context: Context) -> dict[str, Any]:
     return {
         "metric": score_name(block.where),
         "better": "lower is better" if lower_is_better(metric) else "higher is better",
-        "tests": [
-            {"label": test.label, "n": column["n"]} for test, column in zip(block.tests, columns, strict=True)
-        ],
+        "tests": [{"label": label, "n": column["n"]} for label, column in zip(labels, columns, strict=True)],
         "lines": lines,
         "notes": gathered((line["label"], cell["note"]) for line in lines for cell in line["cells"]),
         "tied": any(cell["mark"] == "tied" for line in lines for cell in line["cells"]),
     }
 
 
-def _column(block: MatrixBlock, test: Choice, metric: str, context: Context) -> dict[str, Any]:
-    leaves = [context.leaf(method.label, block.where, test.where, method.where) for method in block.methods]
+def _column(leaves: Sequence[Quantity], metric: str, context: Context) -> dict[str, Any]:
     intervals = [context.rows.interval(leaf) for leaf in leaves]
     marks = best_marks(leaves, intervals, metric, context)
     heats = _heat([interval.value for interval in intervals], lower_is_better(metric))
@@ -54,7 +69,7 @@ def _column(block: MatrixBlock, test: Choice, metric: str, context: Context) -> 
 
 
 def best_marks(
-    leaves: Sequence[Score], intervals: Sequence[Interval], metric: str, context: Context
+    leaves: Sequence[Quantity], intervals: Sequence[Interval], metric: str, context: Context
 ) -> list[str]:
     """`best` for the best mean, `tied` where the paired difference to it may be 0, else nothing."""
     known = [index for index, interval in enumerate(intervals) if interval.value is not None]

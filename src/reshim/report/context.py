@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reshim.errors import UserError
-from reshim.evaluation.quantities import Rows, Score, score
+from reshim.evaluation.quantities import Average, Quantity, Rows, Score, score
 from reshim.evaluation.statistics import Interval
 from reshim.report.blocks import Where
 from reshim.report.svg import MARKS
@@ -53,6 +53,14 @@ class Context:
         for where in wheres:
             merged |= where
         return score(label or "these rows", **merged)
+
+    def averaged(self, label: str, each: str, *wheres: Where) -> Quantity:
+        """The mean of the scores that each value of a column has by itself, where several are chosen."""
+        merged = dict(self.leaf(label, *wheres).where)
+        values = merged.get(each)
+        if not isinstance(values, list | tuple):
+            return self.leaf(label, merged)
+        return Average(tuple(self.leaf(label, merged, {each: value}) for value in values))
 
     def interval(self, label: str, *wheres: Where) -> Interval:
         """The mean of the rows that all these filters choose."""

@@ -70,8 +70,8 @@ def scatter(block: ScatterBlock, context: Context) -> dict[str, Any]:
     placed = [
         (
             point,
-            context.interval(point.label, block.where, point.x),
-            context.interval(point.label, block.where, point.y),
+            context.rows.interval(context.averaged(point.label, block.each, block.where, point.x)),
+            context.rows.interval(context.averaged(point.label, block.each, block.where, point.y)),
         )
         for point in block.points
     ]
@@ -111,8 +111,8 @@ def _heights(
     """How far each point that the line was not fitted through lies above it, with its interval."""
     leaves = {
         point.label: (
-            context.leaf(f"{point.label}, x", block.where, point.x),
-            context.leaf(f"{point.label}, y", block.where, point.y),
+            context.averaged(f"{point.label}, x", block.each, block.where, point.x),
+            context.averaged(f"{point.label}, y", block.each, block.where, point.y),
         )
         for point in points
     }
