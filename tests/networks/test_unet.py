@@ -8,6 +8,7 @@ from fastmri.models import Unet
 
 from reshim.networks import NETWORKS
 from reshim.networks.unet import UNet, UNetCore
+from reshim.physics.fourier import to_image
 from reshim.physics.sense import SenseOperator
 
 
@@ -139,3 +140,36 @@ def test_clipping_limits_the_normalised_magnitude_as_fastmri_does(blobs):
         assert not torch.allclose(clipped(blobs()), free(blobs()))
     with pytest.raises(ValueError, match="no effect on a complex input"):
         UNet(input="complex", clip=6.0)
+
+
+@pytest.mark.parametrize("form", ["magnitude", "complex"])
+@pytest.mark.parametrize("name", ["unet-tiny", "vit-tiny"])
+def test_untrained_tiny_networks_return_their_input(name, form, blobs):
+    network = NETWORKS[name](input=form).eval()
+    measurement = blobs(rows=35, columns=42, n_batch=2)
+    with torch.no_grad():
+        image = network(measurement)
+    expected = (
+        SenseOperator.of(measurement).adjoint(measurement.kspace)[:, 0]
+        if form == "complex"
+        else to_image(measurement.kspace).abs().square().sum(1).sqrt().to(torch.complex64)
+    )
+    torch.testing.assert_close(image, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+
+
+def test_a_silent_start_learns_from_the_second_step_on(blobs):
+    network = NETWORKS["unet-tiny"](input="complex")
+    optimiser = torch.optim.SGD(network.parameters(), lr=1e-2)
+    for _ in range(2):
+        optimiser.zero_grad()
+        image = network(blobs()) * 1e4
+        torch.view_as_real(image).square().mean().backward()
+        optimiser.step()
+    assert all(weight.grad.abs().sum() > 0 for weight in network.parameters())
+
+
+def test_a_folded_unet_takes_any_size_and_folds_nothing_by_default(blobs, reconstructor_check):
+    network = UNet(input="complex", channels=4, poolings=2, fold=2).eval()
+    reconstructor_check(network, blobs(rows=31, columns=45, n_batch=2))
+    assert UNetCore(1, 1, 4, 2).side(31) == 31
+    assert UNetCore(1, 1, 4, 2, fold=2).side(31) == 32

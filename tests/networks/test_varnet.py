@@ -9,6 +9,7 @@ from fastmri.models.varnet import NormUnet, SensitivityModel
 
 from reshim.networks import NETWORKS
 from reshim.networks.varnet import NormalisedUNet, SensitivityNetwork, VarNet, VarNetCore
+from reshim.physics.fourier import to_image
 from reshim.types import Calibration
 
 SMALL = {"cascades": 2, "channels": 4, "poolings": 2, "sens_channels": 3, "sens_poolings": 2}
@@ -150,3 +151,13 @@ def test_unknown_maps_and_outputs_are_refused():
         VarNet(maps="guessed")
     with pytest.raises(ValueError, match=r"'sos'.*'rss' or 'mvue'"):
         VarNet(output="sos")
+
+
+def test_an_untrained_residual_varnet_returns_the_zero_filled_image(blobs, gradient_check):
+    measurement = blobs(rows=33, columns=30, n_batch=2)
+    network = VarNet(**SMALL, fold=2, residual=True)
+    with torch.no_grad():
+        image = network.eval()(measurement)
+    expected = to_image(measurement.kspace).abs().square().sum(1).sqrt()
+    torch.testing.assert_close(image.real, expected, rtol=1e-4, atol=1e-5 * expected.max().item())
+    gradient_check(network, measurement)

@@ -32,14 +32,21 @@ SIZES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "vit-tiny": (
         "vit",
         "ViT",
-        {"patch": 8, "width": 128, "heads": 4, "depth": 4, "positions": 16, "residual": True},
+        {"patch": 8, "width": 128, "heads": 4, "depth": 3, "positions": 16, "residual": True},
     ),
     "vit-s": ("vit", "ViT", {}),
     "vit-l": ("vit", "ViT", {"width": 1024, "heads": 16, "depth": 10}),
     "varnet-tiny": (
         "varnet",
         "VarNet",
-        {"cascades": 4, "channels": 8, "poolings": 3, "sens_channels": 4, "sens_poolings": 3},
+        {
+            "cascades": 3,
+            "channels": 8,
+            "poolings": 3,
+            "sens_channels": 4,
+            "sens_poolings": 2,
+            "residual": True,
+        },
     ),
     "varnet-s": ("varnet", "VarNet", {"cascades": 8, "channels": 12}),
     "varnet-l": ("varnet", "VarNet", {}),

@@ -40,6 +40,9 @@ class Core(Protocol):
         """Return an image of the same shape."""
         ...
 
+    last: nn.Module
+    """The layer that makes the output."""
+
     def side(self, length: int) -> int:
         """The least length of a side, `length` or more, that the core takes."""
         ...
@@ -58,7 +61,8 @@ class ImageToImage(nn.Module):
         matrix made with the coil maps, two channels, one real scale; the maps are estimated where the
         measurement has none.
     residual
-        Add the input to the output, so that the network learns what is missing.
+        Add the input to the output, so that the network learns what is missing. The core's last layer starts
+        at 0: an untrained network returns its input.
     clip
         Limit of the normalised magnitude, in deviations; fastMRI's public weights were trained with 6.
     start
@@ -99,6 +103,8 @@ class ImageToImage(nn.Module):
         self.residual, self.limit = residual, math.inf if clip is None else clip
         self.has_phase = self.needs_maps = input == "complex"
         self.core = make_core(2 if self.has_phase else 1)
+        if residual:
+            start_silent(self.core.last)  # type: ignore[arg-type]
 
     def forward(self, measurement: Measurement) -> Image:
         """(batch, row, column), complex, in file units, on the full matrix."""
@@ -135,6 +141,12 @@ class ImageToImage(nn.Module):
     def _restored(self, image: Channels) -> Channels:
         output = self.core(image.to(next(self.core.parameters()).dtype)).to(image.dtype)
         return image + output if self.residual else output
+
+
+def start_silent(layer: nn.Module) -> None:
+    """Weight and bias at 0, for a branch that is added to something good already."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def _shape(image: Tensor) -> tuple[int, int]:

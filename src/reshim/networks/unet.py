@@ -28,17 +28,26 @@ class UNetCore(nn.Module):
         How often the image is halved.
     dropout
         Share of channels dropped in training.
+    fold
+        Work on squares of `fold` x `fold` pixels as channels: so many times less work, a wider view.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, channels: int = 32, poolings: int = 4, dropout: float = 0.0
+        self,
+        in_channels: int,
+        out_channels: int,
+        channels: int = 32,
+        poolings: int = 4,
+        dropout: float = 0.0,
+        fold: int = 1,
     ) -> None:
         super().__init__()
+        self.fold = fold
         widths = [channels * 2**level for level in range(poolings + 1)]
         # The attributes carry fastMRI's names, so that its state dicts load as they are.
         self.down_sample_layers = nn.ModuleList(
             ConvolutionBlock(narrow, wide, dropout)
-            for narrow, wide in zip([in_channels, *widths[:-2]], widths[:-1], strict=True)
+            for narrow, wide in zip([in_channels * fold**2, *widths[:-2]], widths[:-1], strict=True)
         )
         self.conv = ConvolutionBlock(widths[-2], widths[-1], dropout)
         self.up_conv = nn.ModuleList()
@@ -46,21 +55,29 @@ class UNetCore(nn.Module):
         for width in reversed(widths[:-1]):
             self.up_transpose_conv.append(UpsamplingBlock(2 * width, width))
             self.up_conv.append(ConvolutionBlock(2 * width, width, dropout))
-        self.up_conv[-1] = nn.Sequential(self.up_conv[-1], nn.Conv2d(channels, out_channels, kernel_size=1))
-        self.smallest_side = 2 ** (poolings + 1)
+        leave = nn.Conv2d(channels, out_channels * fold**2, kernel_size=1)
+        self.up_conv[-1] = nn.Sequential(self.up_conv[-1], leave)
+        self.smallest_side = fold * 2 ** (poolings + 1)
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the weights."""
         return next(self.parameters()).dtype
 
+    @property
+    def last(self) -> nn.Module:
+        """The convolution that makes the output."""
+        return self.up_conv[-1][1]  # type: ignore[index]
+
     def side(self, length: int) -> int:
-        """Any length from which the deepest level keeps two pixels."""
-        return max(length, self.smallest_side)
+        """Any length in whole squares from which the deepest level keeps two of them."""
+        return -(-max(length, self.smallest_side) // self.fold) * self.fold
 
     def forward(self, image: Channels) -> Channels:
-        """Any size of at least 2^poolings on each side (twice that on one of them, in training)."""
+        """Any size of at least 2^poolings on each side (twice that on one of them, in training); whole squares."""
         skipped: list[Tensor] = []
+        if self.fold > 1:
+            image = functional.pixel_unshuffle(image, self.fold)
         for block in self.down_sample_layers:
             image = block(image)
             skipped.append(image)
@@ -69,7 +86,7 @@ class UNetCore(nn.Module):
         for upsample, block in zip(self.up_transpose_conv, self.up_conv, strict=True):
             skip = skipped.pop()
             image = block(torch.cat([_grown_to(upsample(image), skip), skip], dim=1))
-        return image
+        return functional.pixel_shuffle(image, self.fold) if self.fold > 1 else image
 
 
 def _grown_to(image: Tensor, other: Tensor) -> Tensor:
@@ -83,7 +100,7 @@ class UNet(ImageToImage):
 
     Parameters
     ----------
-    channels, poolings, dropout
+    channels, poolings, dropout, fold
         As in `UNetCore`.
     input, residual, clip, start, ridge, iterations
         As in `ImageToImage`.
@@ -95,6 +112,7 @@ class UNet(ImageToImage):
         channels: int = 32,
         poolings: int = 4,
         dropout: float = 0.0,
+        fold: int = 1,
         residual: bool = False,
         clip: float | None = None,
         start: str = "adjoint",
@@ -102,7 +120,7 @@ class UNet(ImageToImage):
         iterations: int = 8,
     ) -> None:
         super().__init__(
-            lambda n_channels: UNetCore(n_channels, n_channels, channels, poolings, dropout),
+            lambda n_channels: UNetCore(n_channels, n_channels, channels, poolings, dropout, fold),
             input,
             residual,
             clip,
@@ -110,4 +128,4 @@ class UNet(ImageToImage):
             ridge,
             iterations,
         )
-        self.settings |= {"channels": channels, "poolings": poolings, "dropout": dropout}
+        self.settings |= {"channels": channels, "poolings": poolings, "dropout": dropout, "fold": fold}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from reshim.networks.image_to_image import start_silent
 from reshim.networks.inputs import (
     checked,
     mean_and_deviation,
@@ -32,13 +33,22 @@ Axes = tuple[int, ...]
 MULTIPLE = 16
 """Images are padded with zeros to a multiple of this, whatever the number of poolings."""
 
+PIXELS_AT_A_TIME = 96 * 96 * 8
+"""Of the coil images that a processor estimates maps from."""
+
 
 class NormalisedUNet(nn.Module):
-    """A U-net on one complex image, real and imaginary part each at zero mean and unit deviation."""
+    """A U-net on one complex image, real and imaginary part each at zero mean and unit deviation.
 
-    def __init__(self, channels: int, poolings: int) -> None:
+    With `residual` it starts silent: its last convolution is 0, and the mean is not added back.
+    """
+
+    def __init__(self, channels: int, poolings: int, fold: int = 1, residual: bool = False) -> None:
         super().__init__()
-        self.unet = UNetCore(2, 2, channels, poolings)
+        self.unet = UNetCore(2, 2, channels, poolings, fold=fold)
+        self.residual = residual
+        if residual:
+            start_silent(self.unet.last)
 
     def forward(self, image: Image) -> Image:
         """(batch, row, column) complex to the same."""
@@ -48,7 +58,7 @@ class NormalisedUNet(nn.Module):
         padded = functional.pad((channels - mean) / safe(deviation), padding)
         output = self.unet(padded.to(self.unet.dtype)).to(channels.dtype)
         output = functional.pad(output, [-margin for margin in padding])
-        return to_complex(output * deviation + mean)
+        return to_complex(output * deviation if self.residual else output * deviation + mean)
 
     def _margins(self, side: int) -> tuple[int, int]:
         missing = self.unet.side(-(-side // MULTIPLE) * MULTIPLE) - side
@@ -58,28 +68,41 @@ class NormalisedUNet(nn.Module):
 class SensitivityNetwork(nn.Module):
     """Coil maps from the calibration block: a U-net on each coil's low-resolution image alone."""
 
-    def __init__(self, channels: int = 8, poolings: int = 4, low_memory: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int = 8,
+        poolings: int = 4,
+        low_memory: bool = False,
+        fold: int = 1,
+        residual: bool = False,
+    ) -> None:
         super().__init__()
-        self.norm_unet = NormalisedUNet(channels, poolings)
-        self.low_memory = low_memory
+        self.norm_unet = NormalisedUNet(channels, poolings, fold, residual)
+        self.low_memory, self.residual = low_memory, residual
 
     def forward(self, kspace: KSpace, calibration: Calibration) -> KSpace:
         """(batch, coil, row, column) k-space to maps of the same shape, sum of squares 1."""
         images = to_image(_inside(kspace, calibration)).flatten(0, 1)
-        # One coil at a time stays in a processor's cache; a GPU wants them all at once.
-        parts = images.split(len(images) if images.is_cuda and not self.low_memory else 1)
+        parts = images.split(self._at_a_time(images))
         keep_nothing = self.low_memory and torch.is_grad_enabled()
-        maps = torch.cat([_run(self.norm_unet, keep_nothing, part) for part in parts]).view_as(kspace)
+        maps = torch.cat([_run(self.norm_unet, keep_nothing, part) for part in parts])
+        maps = (images + maps if self.residual else maps).view_as(kspace)
         squares = torch.view_as_real(maps).square().sum((-4, -1)).unsqueeze(1)
         return maps / safe(squares).sqrt()
+
+    def _at_a_time(self, images: Image) -> int:
+        """One large coil image at a time stays in a processor's cache; a GPU wants them all at once."""
+        if self.low_memory:
+            return 1
+        return len(images) if images.is_cuda else max(1, PIXELS_AT_A_TIME // images[0].numel())
 
 
 class Cascade(nn.Module):
     """One step: towards the data with the learned weight, and away from what the U-net takes for artefact."""
 
-    def __init__(self, channels: int, poolings: int) -> None:
+    def __init__(self, channels: int, poolings: int, fold: int = 1, residual: bool = False) -> None:
         super().__init__()
-        self.model = NormalisedUNet(channels, poolings)
+        self.model = NormalisedUNet(channels, poolings, fold, residual)
         self.dc_weight = nn.Parameter(torch.ones(1))
 
     def forward(self, kspace: Tensor, data: Tensor, mask: Tensor, maps: Tensor, axes: Axes) -> Tensor:
@@ -101,6 +124,11 @@ class VarNetCore(nn.Module):
         Size of the U-net that estimates the maps; 0 channels: there is none, the maps are given.
     low_memory
         In training, compute each cascade and each coil's map again in the backward pass.
+    fold
+        As in `UNetCore`.
+    residual
+        Start at the data: an untrained network returns the zero-filled coil images, because each U-net's last
+        convolution is 0 and its mean is not added back; maps are a change of the low-resolution coil images.
     """
 
     def __init__(
@@ -111,11 +139,13 @@ class VarNetCore(nn.Module):
         sens_channels: int = 8,
         sens_poolings: int = 4,
         low_memory: bool = False,
+        fold: int = 1,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         if sens_channels:
-            self.sens_net = SensitivityNetwork(sens_channels, sens_poolings, low_memory)
-        self.cascades = nn.ModuleList(Cascade(channels, poolings) for _ in range(cascades))
+            self.sens_net = SensitivityNetwork(sens_channels, sens_poolings, low_memory, fold, residual)
+        self.cascades = nn.ModuleList(Cascade(channels, poolings, fold, residual) for _ in range(cascades))
         self.low_memory = low_memory
 
     def forward(
@@ -141,7 +171,7 @@ class VarNet(nn.Module):
 
     Parameters
     ----------
-    cascades, channels, poolings, sens_channels, sens_poolings, low_memory
+    cascades, channels, poolings, sens_channels, sens_poolings, low_memory, fold, residual
         As in `VarNetCore`.
     maps
         ``"learned"`` from the calibration block (from all acquired samples where that is empty), or
@@ -160,6 +190,8 @@ class VarNet(nn.Module):
         maps: str = "learned",
         output: str = "rss",
         low_memory: bool = False,
+        fold: int = 1,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         if maps not in ("learned", "given"):
@@ -175,11 +207,15 @@ class VarNet(nn.Module):
             "maps": maps,
             "output": output,
             "low_memory": low_memory,
+            "fold": fold,
+            "residual": residual,
         }
         self.maps, self.output = maps, output
         self.has_phase, self.needs_maps = output == "mvue", maps == "given"
         learned = sens_channels if maps == "learned" else 0
-        self.core = VarNetCore(cascades, channels, poolings, learned, sens_poolings, low_memory)
+        self.core = VarNetCore(
+            cascades, channels, poolings, learned, sens_poolings, low_memory, fold, residual
+        )
 
     def forward(self, measurement: Measurement) -> Image:
         """(batch, row, column), complex, in file units, on the full matrix."""

@@ -75,6 +75,11 @@ class ViTCore(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, n_channels * patch**2)
 
+    @property
+    def last(self) -> nn.Module:
+        """The layer that makes the patches of the output."""
+        return self.head
+
     def side(self, length: int) -> int:
         """A multiple of the patch."""
         return -(-length // self.patch) * self.patch
