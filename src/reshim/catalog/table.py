@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from reshim.catalog.scrub import scrubbed
 from reshim.types import ScanRecord
 
 SCHEMA = pa.schema(
@@ -61,6 +62,7 @@ def row_of(record: ScanRecord, **bookkeeping: Any) -> dict[str, Any]:
     extra = {key: value for key, value in record.extra.items() if key not in _KEPT_APART}
     row["spacing_mm"] = None if record.spacing_mm is None else list(record.spacing_mm)
     row["extra"] = json.dumps(extra, sort_keys=True) if extra else None
+    row["protocol"] = scrubbed(record.protocol)
     row["reader"] = record.extra.get("reader", "fastmri")
     row["split_from"] = None if record.split is None else "file"
     return row | bookkeeping

@@ -3,12 +3,21 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reshim.errors import UserError
+
+if TYPE_CHECKING:
+    from reshim.catalog import Catalog
 
 NAME = "list"
 HELP = "Show what a catalog holds, with counts of subjects, volumes and slices."
 EXAMPLE = """\
 example:
   reshim list scans.parquet --where "anatomy = 'knee' AND model != 'Skyra'" --by dataset contrast field_tesla
+  reshim list scans.parquet --report 3f2a91c0 --annotations knee.csv
+
+A case report tells all that is known of one subject, boxes of findings included, and names no file.
 """
 DEFAULT_COLUMNS = ("dataset", "anatomy", "contrast", "field_tesla", "split")
 
@@ -22,15 +31,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--by", nargs="+", metavar="COLUMN", help=f"count by these (default {' '.join(DEFAULT_COLUMNS)})"
     )
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    parser.add_argument("--report", metavar="SUBJECT", help="the report of one subject's case instead")
+    parser.add_argument(
+        "--annotations",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="findings for the report: our CSV or XML, or fastMRI+'s CSV",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the counts."""
+    """Print the counts, or a case."""
     from reshim.catalog import Catalog
 
     catalog = Catalog.read(arguments.catalog)
     if arguments.where:
         catalog = catalog.where(arguments.where)
+    if arguments.report is not None:
+        return _print_report(catalog, arguments)
+    if arguments.annotations:
+        raise UserError("--annotations belongs to a case; name the subject with --report")
     columns = tuple(arguments.by or DEFAULT_COLUMNS)
     counts = catalog.by(columns)
     total = next(iter(catalog.by()), {"subjects": 0, "volumes": 0, "slices": 0})
@@ -38,6 +60,15 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"catalog": str(arguments.catalog), "total": total, "groups": counts}, indent=1))
     else:
         _print_table(columns, counts, total)
+    return 0
+
+
+def _print_report(catalog: "Catalog", arguments: argparse.Namespace) -> int:
+    from reshim.catalog.case import case_report
+    from reshim.scans.annotation_files import read_annotations
+
+    annotations = [read_annotations(path) for path in arguments.annotations]
+    print(case_report(catalog, arguments.report, annotations), end="")
     return 0
 
 
