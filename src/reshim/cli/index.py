@@ -8,11 +8,17 @@ HELP = "Index folders of scans into a catalog, one row a volume, from the header
 EXAMPLE = """\
 example:
   reshim index /data/fastmri site-b=/data/clinic --out scans.parquet
+  reshim index /data --out scans.parquet --split-list all_data.csv lists.json#knee_test=test --release 1.0.0
 
 Run again, it reads only what changed. Files that cannot be read are named and left out; the exit status is 3.
-Splits come from folder names (multicoil_train, val, test) that say so, or are drawn by subject.
+Splits come from published lists, from folder names (multicoil_train, val, test), or are drawn by subject.
+Lists are looked for as named and under RESHIM_SPLIT_LISTS; in archives as lists.zip/inside/list.csv.
+A release is a version of the catalog with a manifest of what changed; it is never overwritten.
 A root that moves is named by RESHIM_ROOT_NAME=FOLDER.
+What a file does not say (axes, anatomy, field) goes into FILE.toml beside it, or scans.toml for a whole folder.
 """
+
+MOST_LINES = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shares of train, val and test (default 60/20/20)",
     )
     parser.add_argument(
+        "--split-list",
+        nargs="+",
+        default=[],
+        metavar="FILE[#NAME][=SPLIT]",
+        help="published lists (CSV, JSON) whose splits to take; =SPLIT puts all of a list in one",
+    )
+    parser.add_argument(
         "--split-by",
         nargs="+",
         default=["anatomy"],
@@ -41,6 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--redraw", action="store_true", help="draw splits anew instead of keeping those drawn before"
+    )
+    parser.add_argument(
+        "--release", metavar="VERSION", help="also keep the catalog as this version, for ever"
+    )
+    parser.add_argument(
+        "--releases",
+        type=Path,
+        metavar="FOLDER",
+        help="where versions lie (default: CATALOG's name-releases)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read (default: by need)")
 
@@ -66,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             by=arguments.split_by,
             seed=arguments.seed,
             redraw=arguments.redraw,
+            lists=arguments.split_list,
             workers=arguments.workers,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
@@ -82,6 +105,11 @@ def run(arguments: argparse.Namespace) -> int:
             console.print(f"repeats another: {record.scan_id}: {first}", markup=False, highlight=False)
     for note in indexed.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
+    missing = _what_is_missing(catalog)
+    for line in missing[:MOST_LINES]:
+        console.print(f"missing: {line}", markup=False, highlight=False)
+    if len(missing) > MOST_LINES:
+        console.print(f"missing: the like of {len(missing) - MOST_LINES} more files")
     for path, reason in indexed.left_out:
         console.print(f"left out: {path}: {reason}", markup=False, highlight=False)
     counts = catalog.by()[0] if len(catalog) else {"subjects": 0, "volumes": 0, "slices": 0}
@@ -90,4 +118,17 @@ def run(arguments: argparse.Namespace) -> int:
         f"in {arguments.out}; "
         f"{indexed.n_read} files read, {len(indexed.left_out)} left out"
     )
+    if arguments.release:
+        folder = arguments.releases or arguments.out.with_name(f"{arguments.out.stem}-releases")
+        made = catalog.release(folder, arguments.release)
+        changes = ", ".join(f"{len(scans)} {what}" for what, scans in made.manifest["changes"].items())
+        print(f"release {made.version} in {made.folder}: {changes.replace('_', ' ')}")
     return 3 if indexed.left_out else 0
+
+
+def _what_is_missing(catalog) -> list[str]:  # type: ignore[no-untyped-def]
+    """A line for every file of one's own of which something is not known."""
+    from reshim.scans.own import what_is_missing
+
+    lines = {record.path: what_is_missing(record) for record in catalog.records()}
+    return [line for line in lines.values() if line is not None]

@@ -25,11 +25,14 @@ READERS: dict[str, str] = {
     "cc359": "reshim.scans.cc359",
     "cmrxrecon": "reshim.scans.cmrxrecon",
     "mrd": "reshim.scans.mrd",
+    "numpy": "reshim.scans.npy",
+    "matlab": "reshim.scans.matlab",
+    "bart": "reshim.scans.bart",
     "fastmri": "reshim.scans.fastmri",
 }
 """Name of the reader (as the catalog keeps it) and its module, the particular before the general."""
 
-SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd", ".mat")
+SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd", ".mat", ".npy", ".npz", ".cfl")
 """Endings of the files that indexing looks into."""
 
 
@@ -59,13 +62,18 @@ def open_scans(path: Path | str, root: Path | str | None = None, root_name: str 
             return [Scan(record, path, reader) for record in records]
     raise BadScanError(
         f"{path.name}: no reader knows this file; known are {', '.join(READERS)}: convert it to "
-        f"fastMRI-style HDF5"
+        "fastMRI-style HDF5"
     )
 
 
 def open_scan(path: Path | str) -> Scan:
     """The first scan of a file; see `open_scans`."""
-    return open_scans(path)[0]
+    scans = open_scans(path)
+    if not scans:
+        from reshim.errors import BadScanError
+
+        raise BadScanError(f"{path} is no scan, as its sidecar says (skip = true); name another file")
+    return scans[0]
 
 
 def scan_of(record_or_path: ScanRecord | Path | str) -> Scan:

@@ -22,6 +22,7 @@ from torch import Tensor
 from reshim.errors import BadScanError
 from reshim.scans import hdf5
 from reshim.scans.reader import check_samples, chosen_slices, make_record
+from reshim.scans.sidecar import has_sidecar
 from reshim.types import Acquisition, ScanRecord
 
 NAME = "cmrxrecon"
@@ -31,8 +32,10 @@ _KINDS |= {"t1map": ("T1-map", "short-axis"), "t2map": ("T2-map", "short-axis")}
 
 
 def matches(path: Path) -> bool:
-    """True for MATLAB v7.3 files with a full k-space."""
-    return path.suffix.lower() == ".mat" and bool(hdf5.glimpse(path).names & set(KEYS))
+    """True for MATLAB v7.3 files with a full k-space, unless a sidecar says that they are somebody's own."""
+    if path.suffix.lower() != ".mat" or has_sidecar(path):
+        return False
+    return bool(hdf5.glimpse(path).names & set(KEYS))
 
 
 def read_records(path: Path, root: Path | None = None, root_name: str | None = None) -> list[ScanRecord]:
