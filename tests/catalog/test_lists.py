@@ -6,7 +6,7 @@ import pytest
 from tests.scans.miniature import write_fastmri
 
 from reshim.catalog import Catalog
-from reshim.catalog.lists import Listed, assign_list, read_list, select_list
+from reshim.catalog.lists import Listed, NamedList, assign_list, read_list, select_list
 from reshim.errors import UserError
 
 REAL = os.environ.get("RESHIM_REAL_DATA")
@@ -61,6 +61,43 @@ def test_slices_named_one_by_one_are_gathered(catalog, tmp_path):
         read_list(tmp_path / "list.json")
 
 
+def test_indexing_takes_the_splits_of_lists_and_draws_the_rest(tmp_path, monkeypatch):
+    for number in range(6):
+        write_fastmri(tmp_path / "scans" / f"file{number}.h5", patient=str(number // 2))
+    out, lists = tmp_path / "c.parquet", tmp_path / "lists"
+    Catalog.index([tmp_path / "scans"], out)
+    lists.mkdir()
+    (lists / "a.csv").write_text(
+        "filename,start_slice,end_slice,split\nfile0.h5,0,2,test\nfile9.h5,0,2,test\n"
+    )
+    (lists / "b.json").write_text(json.dumps({"few": ["{'filename': 'file2.h5', 'slice': 1}"], "none": []}))
+    monkeypatch.setenv("RESHIM_SPLIT_LISTS", str(lists))
+    indexed = Catalog.index([tmp_path / "scans"], out, lists=["a.csv", "b.json#few=val"])
+    splits = {record.path: record.split for record in indexed.catalog.records()}
+    assert (splits["file0.h5"], splits["file1.h5"]) == ("test", "test")  # one subject
+    assert (splits["file2.h5"], splits["file3.h5"]) == ("val", "val")
+    assert splits["file4.h5"] == splits["file5.h5"]
+    assert "a.csv names 2 files, 1 of them in this catalog" in indexed.notes
+    assert indexed.n_read == 0
+
+    write_fastmri(tmp_path / "scans" / "file0.h5", patient="0", n_slices=5)
+    again = Catalog.index([tmp_path / "scans"], out, lists=["b.json#few=val"])
+    assert {record.path: record.split for record in again.catalog.records()} == splits
+    assert [about["list"] for about in Catalog.read(out).lists] == ["a.csv", "b.json#few"]
+
+
+@pytest.mark.parametrize("text", ["a.csv=tset", "#few", "=test"])
+def test_a_list_that_is_misnamed_is_refused(text):
+    with pytest.raises(UserError, match="--split-list"):
+        NamedList.parse(text)
+
+
+def test_a_list_without_splits_needs_one(catalog, tmp_path):
+    (tmp_path / "list.csv").write_text("filename,start_slice,end_slice\nfile0.h5,0,2\n")
+    with pytest.raises(UserError, match="=train"):
+        Catalog.index([tmp_path], tmp_path / "c.parquet", lists=[str(tmp_path / "list.csv")])
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -97,3 +134,21 @@ def test_the_published_lists_hold_what_was_published():
     assert len(read_list(lists / "ttt_lists.json", "unet/train_data/knee_train")) == 376
     coco = lists / "meddlr_fastmri_metadata.zip" / "annotations/fastmri/knee_multicoil/mini-v0.0.1/test.json"
     assert all(entry.split == "test" for entry in read_list(coco))
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(REAL is None, reason="RESHIM_REAL_DATA names no folder of real lists")
+def test_published_lists_give_the_splits_of_files_called_as_theirs(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESHIM_SPLIT_LISTS", str(Path(REAL) / "split-lists"))
+    knees = "ttt_lists.json#unet/train_data/knee_train"
+    trained = sorted(
+        {entry.filename for entry in read_list(NamedList.parse(knees).path, knees.split("#")[1])}
+    )
+    coco = "meddlr_fastmri_metadata.zip/annotations/fastmri/knee_multicoil/mini-v0.0.1/test.json"
+    tested = sorted({entry.filename for entry in read_list(NamedList.parse(coco).path)} - set(trained))
+    for name in (*trained[:2], *tested[:2], "of_nobody.h5"):
+        write_fastmri(tmp_path / "scans" / name, patient=name)
+    lists = [f"{knees}=train", coco]
+    catalog = Catalog.index([tmp_path / "scans"], tmp_path / "c.parquet", lists=lists).catalog
+    found = {record.path: record.split for record in catalog.where("split_from = 'list'").records()}
+    assert found == dict.fromkeys(trained[:2], "train") | dict.fromkeys(tested[:2], "test")

@@ -1,7 +1,7 @@
 """The report of a case: all that a catalog knows of one subject, as text that may be handed on.
 
-A subject is a pseudonym in the catalog already. Paths and names of files stay out, because a file may be called
-after a person; scans are counted instead. A dataset that no reader knows has its folder's name.
+A subject is a pseudonym in the catalog already. Paths and names of files stay out, because a file may be
+called after a person; scans are counted instead. A dataset that no reader knows has its folder's name.
 """
 
 from collections.abc import Iterable, Sequence

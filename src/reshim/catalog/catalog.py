@@ -13,14 +13,16 @@ import pyarrow.parquet as pq
 from reshim.catalog import roots as roots_of
 from reshim.catalog import splits
 from reshim.catalog.sql import matching_rows
-from reshim.catalog.table import COLUMNS, SCHEMA, record_of, row_of, table_of
+from reshim.catalog.table import SCHEMA, as_current, record_of, row_of, table_of, versioned
 from reshim.errors import UserError
 from reshim.types import ScanRecord
 
 if TYPE_CHECKING:
     from reshim.catalog.index import Indexed
+    from reshim.catalog.releases import Release
 
 _ROOTS_KEY = b"reshim.roots"
+_LISTS_KEY = b"reshim.lists"
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,11 @@ class Catalog:
             table = pq.read_table(path)
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{path} is no Parquet file ({str(error)[:120]}); index again") from None
-        missing = [name for name in COLUMNS if name not in table.column_names]
-        if missing:
-            raise UserError(f"{path} is no catalog: it lacks the columns {missing}; index again")
+        try:
+            table = as_current(table)
+        except (KeyError, ValueError) as error:
+            missing = error.args[0]
+            raise UserError(f"{path} is no catalog: it lacks the columns {missing}; index again") from None
         written = json.loads((table.schema.metadata or {}).get(_ROOTS_KEY, b"{}"))
         return cls(table, roots_of.resolve(written, path, roots))
 
@@ -78,8 +82,30 @@ class Catalog:
 
         return index(folders, Path(out), hash=hash, **options)
 
-    def write(self, path: Path | str) -> None:
+    @property
+    def lists(self) -> list[dict[str, Any]]:
+        """The published lists that splits were taken from: name, digest, how many scans they named."""
+        found: list[dict[str, Any]] = json.loads((self.table.schema.metadata or {}).get(_LISTS_KEY, b"[]"))
+        return found
+
+    def with_lists(self, lists: Sequence[Mapping[str, Any]]) -> "Catalog":
+        """The catalog, remembering these lists."""
+        known = {**(self.table.schema.metadata or {}), _LISTS_KEY: json.dumps(list(lists)).encode()}
+        return replace(self, table=self.table.replace_schema_metadata(known))
+
+    def release(self, folder: Path | str, version: str) -> "Release":
+        """Write this catalog as a version under `folder` that is never overwritten.
+
+        See `reshim.catalog.releases`.
+        """
+        from reshim.catalog.releases import release
+
+        return release(self, folder, version)
+
+    def write(self, path: Path | str, home: Path | None = None) -> None:
         """Write beside, then rename: nobody meets half a catalog, and a full disk leaves the old one.
+
+        `home` is the folder that the file will be moved to, where another.
 
         Raises
         ------
@@ -87,8 +113,10 @@ class Catalog:
             If the folder cannot be written or the disk is full.
         """
         path = Path(path)
-        roots = json.dumps(roots_of.remembered(self.roots, path)).encode()
-        table = self.table.replace_schema_metadata({**(self.table.schema.metadata or {}), _ROOTS_KEY: roots})
+        place = path if home is None else home / path.name
+        roots = json.dumps(roots_of.remembered(self.roots, place)).encode()
+        table = versioned(self.table)
+        table = table.replace_schema_metadata({**table.schema.metadata, _ROOTS_KEY: roots})
         beside = path.with_name(path.name + ".partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 from reshim.catalog.catalog import Catalog
+from reshim.catalog.lists import NamedList, take_splits
 from reshim.catalog.splits import DEFAULT_SHARES, straddling
 from reshim.catalog.table import row_of, table_of
 from reshim.errors import BadScanError, UserError
@@ -59,6 +60,7 @@ def index(
     by: Sequence[str] = ("anatomy",),
     seed: int = 0,
     redraw: bool = False,
+    lists: Sequence[str] = (),
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Indexed:
@@ -66,13 +68,16 @@ def index(
 
     A folder may be given a root's name as ``NAME=FOLDER``; else its own name is taken. Rows of files whose
     size and time have not changed are kept, with their splits; with `redraw`, splits that were drawn (not
-    given by folder or list) are drawn anew.
+    given by folder or list) are drawn anew. Splits of published `lists` (``FILE#NAME=SPLIT``) come before
+    all others.
 
     Raises
     ------
     UserError
-        If a folder does not exist, `hash` is neither None nor ``full``, or the catalog cannot be written.
+        If a folder does not exist, a list cannot be read, `hash` is neither None nor ``full``, or the catalog
+        cannot be written.
     """
+    named = [NamedList.parse(text) for text in lists]
     if hash not in (None, "full"):
         raise UserError(f"--hash is {hash!r}; it is 'full', or left out")
     roots = named_roots(folders)
@@ -110,11 +115,26 @@ def index(
         rows = [
             row | {"split": None, "split_from": None} if row["split_from"] == "drawn" else row for row in rows
         ]
-    notes = _notes(rows)
-    catalog = Catalog(table_of(rows), roots).split(shares, by, seed)
+    catalog = Catalog(table_of(rows), roots)
+    remembered = _remembered_lists(out)
+    catalog, taken = take_splits(catalog.with_lists(remembered), named)
+    notes = (*_notes(catalog.table.to_pylist()), *map(_list_note, taken))
+    catalog = catalog.split(shares, by, seed)
     catalog.write(out)
     unfinished.unlink(missing_ok=True)
     return Indexed(catalog, tuple(sorted(left_out)), notes, len(changed))
+
+
+def _remembered_lists(out: Path) -> list[dict[str, Any]]:
+    try:
+        return Catalog.read(out).lists if out.is_file() else []
+    except UserError:
+        return []
+
+
+def _list_note(about: Mapping[str, Any]) -> str:
+    found = about["named"] - about["missing"]
+    return f"{about['list']} names {about['named']} files, {found} of them in this catalog"
 
 
 def named_roots(folders: Sequence[Path | str]) -> dict[str, str]:
@@ -190,9 +210,10 @@ def _undrawn(row: Row) -> Row:
 
 
 def _keep_drawn_split(row: Row, former: Sequence[Row]) -> None:
-    """A file that changed keeps the split that was drawn for its subject."""
+    """A file that changed keeps the split that was drawn for its subject, or that a list gave it."""
     for old in former:
-        if old["subject"] == row["subject"] and row["split"] is None and old["split"] is not None:
+        keeps = row["split"] is None or old["split_from"] == "list"
+        if old["subject"] == row["subject"] and keeps and old["split"] is not None:
             row["split"], row["split_from"] = old["split"], old["split_from"]
 
 

@@ -3,15 +3,18 @@
 Sources: mri_data_diversity (CSV: filename, start_slice, end_slice, split), data_filtering (JSON: files,
 slices, freq), the test-time-training lists (JSON of lists of file and slice), meddlr (JSON like COCO's).
 Ours differs: files are found by their name in any catalog; the authors' absolute paths are dropped.
-A list inside an archive is named as ``archive.zip/inside/list.csv``.
+A list inside an archive is named as ``archive.zip/inside/list.csv``, and a list's place is looked for in the
+folder that ``RESHIM_SPLIT_LISTS`` names as well, so that one name means the same list on every machine.
 """
 
 import ast
 import csv
+import hashlib
 import io
 import json
+import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,85 @@ class Matched:
 
     repeats: dict[tuple[str, int], float]
     """How often each slice (scan_id, slice) is seen, for `Loader.repeats`; empty where all are, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedList:
+    """A list as it is named: ``FILE``, ``FILE#NAME`` for one of several in a file, ``…=SPLIT`` for all."""
+
+    file: str
+    name: str | None = None
+    split: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "NamedList":
+        """A list from its text.
+
+        Raises
+        ------
+        UserError
+            If the text names no file, or a split that there is none of.
+        """
+        rest, equals, split = text.rpartition("=")
+        if equals and split not in SPLITS:
+            raise UserError(
+                f"--split-list {text!r} names the split {split!r}; splits are {', '.join(SPLITS)}"
+            )
+        file, _, name = (rest if equals else text).partition("#")
+        if not file:
+            raise UserError(f"--split-list {text!r} names no file; write FILE, FILE#NAME or FILE#NAME=SPLIT")
+        return cls(file, name or None, split or None if equals else None)
+
+    @property
+    def path(self) -> Path:
+        """Where the list lies: as it is named, or so under the folder of ``RESHIM_SPLIT_LISTS``."""
+        shared = os.environ.get("RESHIM_SPLIT_LISTS")
+        under = None if shared is None else Path(shared) / self.file
+        lies_here = any(place.is_file() for place in (Path(self.file), *Path(self.file).parents))
+        return Path(self.file) if lies_here or under is None else under
+
+
+def take_splits(catalog: Catalog, lists: Sequence[NamedList]) -> tuple[Catalog, list[dict[str, Any]]]:
+    """The catalog with the splits of published lists, the later before the earlier, and what they named.
+
+    Where a list places a scan, splits that were drawn for other scans of its subject are drawn anew, so that
+    a list tears no subject apart that it does not tear itself.
+
+    Raises
+    ------
+    UserError
+        If a list cannot be read, or has no splits and none is given.
+    """
+    about = []
+    for each in lists:
+        listed = read_list(each.path, each.name)
+        if each.split is None and not any(entry.split for entry in listed):
+            raise UserError(f"{each.file} says no split; write which it is: --split-list {each.file}=train")
+        matched = assign_list(catalog, listed, each.split)
+        catalog = matched.catalog
+        about.append(
+            {
+                "list": each.file if each.name is None else f"{each.file}#{each.name}",
+                "split": each.split,
+                "sha256": hashlib.sha256(_text(each.path).encode()).hexdigest(),
+                "named": len(_by_name(listed)),
+                "missing": len(matched.missing),
+            }
+        )
+    keys = ("list", "sha256", "split")
+    again = [[one[key] for key in keys] for one in about]
+    before = [one for one in catalog.lists if [one[key] for key in keys] not in again]
+    return _undrawn_beside_lists(catalog).with_lists([*before, *about]), about
+
+
+def _undrawn_beside_lists(catalog: Catalog) -> Catalog:
+    rows = catalog.table.select(["subject", "split", "split_from"]).to_pylist()
+    placed = {row["subject"] for row in rows if row["split_from"] == "list"}
+    free = [row["split_from"] == "drawn" and row["subject"] in placed for row in rows]
+    return catalog._with(
+        split=[None if undo else row["split"] for undo, row in zip(free, rows, strict=True)],
+        split_from=[None if undo else row["split_from"] for undo, row in zip(free, rows, strict=True)],
+    )
 
 
 def read_list(path: Path | str, name: str | None = None) -> list[Listed]:

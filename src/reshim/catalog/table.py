@@ -52,6 +52,13 @@ SCHEMA = pa.schema(
 )
 
 COLUMNS = tuple(SCHEMA.names)
+SCHEMA_VERSION = 1
+"""Raised with every column that is added; files of older versions are read for ever."""
+
+ADDED: dict[str, int] = {}
+"""The version in which a column came; those of version 1 are not named. Older files have nulls there."""
+
+_VERSION_KEY = b"reshim.schema"
 _RECORD_FIELDS = tuple(field.name for field in fields(ScanRecord) if field.name != "extra")
 _KEPT_APART = ("folder", "reader")
 
@@ -80,3 +87,29 @@ def table_of(rows: Iterable[dict[str, Any]]) -> pa.Table:
     """Rows as a table in the catalog's order: by root, path and scan."""
     ordered = sorted(rows, key=lambda row: (row["root"], row["path"], row["scan_id"]))
     return pa.Table.from_pylist(ordered, schema=SCHEMA)
+
+
+def versioned(table: pa.Table) -> pa.Table:
+    """The table, saying which version of the columns it has."""
+    known = {**(table.schema.metadata or {}), _VERSION_KEY: str(SCHEMA_VERSION).encode()}
+    return table.replace_schema_metadata(known)
+
+
+def as_current(table: pa.Table) -> pa.Table:
+    """A table of this or an older version with all columns of this one, in their order.
+
+    Raises
+    ------
+    KeyError
+        If it lacks a column that its version has; the names are its argument.
+    """
+    written = int((table.schema.metadata or {}).get(_VERSION_KEY, b"1"))
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    wrong = [name for name in missing if ADDED.get(name, 1) <= written]
+    if wrong:
+        raise KeyError(wrong)
+    for name in missing:
+        column = pa.nulls(table.num_rows, SCHEMA.field(name).type)
+        table = table.append_column(SCHEMA.field(name), column)
+    rest = [name for name in table.column_names if name not in COLUMNS]
+    return table.select([*COLUMNS, *rest])

@@ -15,7 +15,7 @@ Splits come from published lists, from folder names (multicoil_train, val, test)
 Lists are looked for as named and under RESHIM_SPLIT_LISTS; in archives as lists.zip/inside/list.csv.
 A release is a version of the catalog with a manifest of what changed; it is never overwritten.
 A root that moves is named by RESHIM_ROOT_NAME=FOLDER.
-What a file does not say (axes, anatomy, field) goes into FILE.toml beside it, or scans.toml for a whole folder.
+What a file does not say (axes, anatomy, field) goes into FILE.toml beside it, or scans.toml for a folder.
 """
 
 MOST_LINES = 40
