@@ -4,6 +4,11 @@ import importlib
 from types import ModuleType
 
 STUDIES = {
+    "distributional-overfitting": "distributional_overfitting",
+    "diverse-anatomy": "diverse_anatomy",
+    "diverse-contrast": "diverse_contrast",
+    "diverse-field": "diverse_field",
+    "diverse-large": "diverse_large",
     "first-look": "first_look",
 }
 

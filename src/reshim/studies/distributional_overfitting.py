@@ -1,0 +1,227 @@
+"""Does long training make a network worse on other distributions, and does stopping early prevent it?
+
+Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271), section 6, distributional overfitting. The paper
+        gives no rule that needs no data of the other distribution; `EarlyStop` is ours.
+Claim   a network trained on P is best on Q before its training ends; stopping when validation on P has nearly
+        ceased to improve gains on Q and costs at most 0.003 SSIM on P.
+Data    two pairs P, Q to choose the rule's share on their validation subjects, two others to judge it on
+        their test subjects; of the catalog, or simulated.
+Cost    about 10 minutes on two cores; --tiny: under a minute.
+Run     reshim study distributional-overfitting
+"""
+
+import json
+from dataclasses import dataclass
+
+from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
+from reshim.evaluation.quantities import Average, Difference, Quantity
+from reshim.report.blocks import (
+    Block,
+    Choice,
+    ClaimsBlock,
+    Curve,
+    CurvesBlock,
+    DosesBlock,
+    MatrixBlock,
+    TextBlock,
+)
+from reshim.studies import lab
+from reshim.studies.lab import EVALUATION, NAMES, SHOWN, Distribution, on
+from reshim.studies.study import Embedded, Study, watched_scores, write_text
+from reshim.training.run_folder import RunFolder, load_run
+from reshim.training.settings import EarlyStop
+
+TITLE = "Trained too long for elsewhere"
+PAPER = "Lin and Heckel, ICML 2024"
+NETWORK = "unet-tiny"
+EPOCHS, LOOKED_AT = 60, 8
+"""Passes over the training slices, and how many of them are scored on test subjects for the figure."""
+
+CANDIDATES = (0.002, 0.005, 0.01, 0.02, 0.05)
+"""Shares of `EarlyStop` to choose from."""
+
+TOLERANCE = 0.003
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Trained on `home`, looked at on `away`."""
+
+    home: Distribution
+    away: Distribution
+
+    @property
+    def label(self) -> str:
+        """What the training is called."""
+        return f"{NAMES[NETWORK]}: {self.home.label}, long"
+
+    def called(self, how: str) -> str:
+        """What rows call a checkpoint of it."""
+        return f"{self.label}, {how}"
+
+    def difference(self, first: str, second: str, test: Distribution) -> Difference:
+        """Between two of its checkpoints."""
+        return Difference(on(self.called(first), test), on(self.called(second), test))
+
+
+TO_CHOOSE = (Pair(lab.KNEE_PD, lab.BRAIN_T2), Pair(lab.BRAIN_T1, lab.BRAIN_FLAIR))
+TO_JUDGE = (Pair(lab.BRAIN_T2, lab.KNEE_PD), Pair(lab.KNEE_PDFS, lab.BRAIN_T1))
+PEAK, EARLY, END = "at the peak elsewhere", "stopped early", "to the end"
+
+
+def _mean(first: str, second: str) -> Quantity:
+    return Average(tuple(pair.difference(first, second, pair.away) for pair in TO_JUDGE))
+
+
+CLAIMS = (
+    Claim(
+        "overfits",
+        "the epoch that is best on Q's validation subjects beats the end of training on Q's test subjects",
+        LowerBoundAbove(_mean(PEAK, END)),
+        paper="robustness peaks early (no figure known)",
+    ),
+    Claim(
+        "early-gains",
+        "stopping by the rule, which never sees Q, gains on Q",
+        LowerBoundAbove(_mean(EARLY, END)),
+        paper="no loss of robustness (no figure known)",
+    ),
+    Claim(
+        "early-costs-little",
+        f"stopping by the rule costs at most {TOLERANCE:g} on P",
+        AllOf(
+            tuple(LowerBoundAtLeast(pair.difference(EARLY, END, pair.home), -TOLERANCE) for pair in TO_JUDGE)
+        ),
+        paper="almost optimal in distribution (no figure known)",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Validation scores after each epoch, at home and away."""
+
+    home: list[float]
+    away: list[float]
+
+    @classmethod
+    def of(cls, study: Study, pair: Pair) -> "Trajectory":
+        """From the training's log."""
+        lines = RunFolder(study.path_of(pair.label)).read_log("epoch")
+        home = [float(line["validation"]["score"]) for line in lines]
+        return cls(home, [watched_scores(line)[pair.away.label] for line in lines])
+
+    def chosen(self, rule: EarlyStop | None) -> int:
+        """The epoch (from 0) that validation at home picks among those before the rule stops."""
+        stop = None if rule is None else rule.epoch(self.home)
+        known = self.home if stop is None else self.home[: stop + 1]
+        return known.index(max(known))
+
+    @property
+    def peak(self) -> int:
+        """The epoch (from 0) that is best away: for looking only."""
+        return self.away.index(max(self.away))
+
+
+def choose(trajectories: list[Trajectory], tolerance: float = TOLERANCE) -> EarlyStop:
+    """The rule that gains most away among those that cost little at home; the last to stop if none does."""
+    rules = [EarlyStop(share=share) for share in CANDIDATES]
+
+    def means(rule: EarlyStop) -> tuple[float, float]:
+        gains = [each.away[each.chosen(rule)] - each.away[each.chosen(None)] for each in trajectories]
+        costs = [each.home[each.chosen(None)] - each.home[each.chosen(rule)] for each in trajectories]
+        return sum(gains) / len(gains), sum(costs) / len(costs)
+
+    cheap = [rule for rule in rules if means(rule)[1] <= tolerance]
+    return max(cheap or rules[:1], key=lambda rule: means(rule)[0])
+
+
+def embedded(tiny: bool) -> Embedded:
+    """Which scans are simulated where no catalog is given."""
+    pairs = TO_CHOOSE + TO_JUDGE
+    return lab.embedded(*(each for pair in pairs for each in (pair.home, pair.away)), tiny=tiny)
+
+
+def run(study: Study) -> None:
+    """Train long on each P, choose the rule on two pairs, score its checkpoints on the two others."""
+    settings = lab.training(study.tiny, NETWORK, epochs=5 if study.tiny else EPOCHS)
+    for pair in TO_CHOOSE + TO_JUDGE:
+        watch = {pair.away.label: pair.away.where}
+        study.train(pair.label, NETWORK, pair.home.where, settings, watch=watch)
+    rule = choose([Trajectory.of(study, pair) for pair in TO_CHOOSE])
+    write_text(study.folder / "tuned" / "early-stop.json", json.dumps({"share": rule.share}) + "\n")
+    for pair in TO_JUDGE:
+        seen = Trajectory.of(study, pair)
+        epochs = {PEAK: seen.peak, EARLY: seen.chosen(rule), END: seen.chosen(None)}
+        for test in (pair.home, pair.away):
+            methods = {
+                pair.called(how): load_run(study.path_of(pair.label), epoch=epoch + 1)
+                for how, epoch in epochs.items()
+            }
+            study.compare(methods, test.where, EVALUATION, test=test.label)
+            for epoch in spread(len(seen.home), LOOKED_AT):
+                study.compare(
+                    {pair.called("over training"): load_run(study.path_of(pair.label), epoch=epoch)},
+                    test.where,
+                    EVALUATION,
+                    test=test.label,
+                    columns={"epoch": float(epoch)},
+                    keep_images=False,
+                )
+
+
+def spread(last: int, count: int) -> list[int]:
+    """Epochs from 1 to the last, evenly in their logarithm."""
+    return sorted({round(last ** (index / (count - 1))) for index in range(count)})
+
+
+def page(study: Study) -> tuple[Block, ...]:
+    """Claims, scores over training, checkpoints beside each other, validation curves of all pairs."""
+    share = json.loads((study.folder / "tuned" / "early-stop.json").read_text())["share"]
+    over = tuple(
+        DosesBlock(
+            f"Over training on {pair.home.label}",
+            "Test subjects: at home, and on a distribution that training never saw.",
+            dose="epoch",
+            lines=tuple(
+                Choice(f"on {test.label}", {"method": pair.called("over training"), "test": test.label})
+                for test in (pair.home, pair.away)
+            ),
+            where=SHOWN,
+            log_x=True,
+        )
+        for pair in TO_JUDGE
+    )
+    matrices = tuple(
+        MatrixBlock(
+            f"Checkpoints of training on {pair.home.label}",
+            methods=tuple(Choice(how, {"method": pair.called(how)}) for how in (PEAK, EARLY, END)),
+            tests=(pair.home.test, pair.away.test),
+            where=SHOWN,
+        )
+        for pair in TO_JUDGE
+    )
+    curves = CurvesBlock(
+        "Validation at home and away",
+        "The curve away is for looking only.",
+        curves=tuple(
+            Curve(name, f"curves/{study.slug(pair.label)}.jsonl", "epoch", column, pair.home.label)
+            for pair in TO_CHOOSE + TO_JUDGE
+            for name, column in (
+                (f"on {pair.home.label}", "score"),
+                (f"on {pair.away.label}", f"watched {pair.away.label}"),
+            )
+        ),
+        x_label="epoch",
+        y_label="validation SSIM",
+    )
+    told = TextBlock(
+        "The rule",
+        paragraphs=(
+            "Training ends when the mean gain of the last three epochs falls below a share of the whole gain "
+            f"since the first epoch; the share, {share:g}, is chosen on the validation subjects of "
+            f"{' and '.join(f'{pair.home.label} → {pair.away.label}' for pair in TO_CHOOSE)}. "
+            f"“{PEAK}” looks at Q's validation subjects and is no rule that anyone could use.",
+        ),
+    )
+    return (ClaimsBlock(), *over, *matrices, told, curves)

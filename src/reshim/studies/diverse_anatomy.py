@@ -1,0 +1,40 @@
+"""Is one network of knees and brains as good on each as its specialist, and what does it do elsewhere?
+
+Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271), sections 3 and 4, anatomy.
+Claim   one network of knees and brains is within 0.003 SSIM (U-net; ViT and VarNet 0.005) of each specialist;
+        one of all brain contrasts is on knees no worse than the best of one contrast.
+Data    knees (PD, PD-FS) and brains (T1, T2, FLAIR) at 3 T of the catalog, or simulated.
+Cost    about 40 minutes on two cores, less where other studies trained the same; --tiny: under a minute.
+Run     reshim study diverse-anatomy
+"""
+
+from reshim.report.blocks import Block, ClaimsBlock
+from reshim.studies import lab
+from reshim.studies.diverse import HeldOut, OneForAll, Part
+from reshim.studies.study import Embedded, Study
+
+TITLE = "Knees and brains: one network or two"
+PAPER = "Lin and Heckel, ICML 2024"
+NETWORKS = ("unet-tiny", "vit-tiny", "varnet-tiny")
+
+KNEES = Part("knees", (lab.KNEE_PD, lab.KNEE_PDFS))
+BRAINS = Part("brains", (lab.BRAIN_T1, lab.BRAIN_T2, lab.BRAIN_FLAIR))
+TOGETHER = OneForAll("anatomy", (KNEES, BRAINS), NETWORKS)
+ELSEWHERE = HeldOut("knees-unseen", BRAINS.distributions, KNEES.distributions, ("unet-tiny",))
+CLAIMS = (*TOGETHER.claims(), *ELSEWHERE.claims())
+
+
+def embedded(tiny: bool) -> Embedded:
+    """Which scans are simulated where no catalog is given."""
+    return lab.embedded(*TOGETHER.tests, tiny=tiny)
+
+
+def run(study: Study) -> None:
+    """Train on knees, brains and both; and on one, two, three contrasts of brains for knees."""
+    TOGETHER.run(study)
+    ELSEWHERE.run(study)
+
+
+def page(study: Study) -> tuple[Block, ...]:
+    """Claims, who was trained on what, what happens on the anatomy that was not seen."""
+    return (ClaimsBlock(), *TOGETHER.blocks(study), *ELSEWHERE.blocks(study))

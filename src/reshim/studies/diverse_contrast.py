@@ -1,0 +1,44 @@
+"""Is one network of several contrasts as good on each as its specialist, and on a contrast never seen?
+
+Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271), sections 3 and 4, contrast.
+Claim   one network is within 0.003 SSIM (U-net; ViT and VarNet 0.005) of each contrast's specialist; one of
+        T1 and T2 is on FLAIR no worse than the better of both.
+Data    knees (PD, PD-FS) and brains (T1, T2, FLAIR) at 3 T of the catalog, or simulated.
+Cost    about 40 minutes on two cores, less where other studies trained the same; --tiny: under a minute.
+Run     reshim study diverse-contrast
+"""
+
+from reshim.report.blocks import Block, ClaimsBlock
+from reshim.studies import lab
+from reshim.studies.diverse import HeldOut, OneForAll, Part
+from reshim.studies.study import Embedded, Study
+
+TITLE = "Contrasts: one network or one each"
+PAPER = "Lin and Heckel, ICML 2024"
+NETWORKS = ("unet-tiny", "vit-tiny", "varnet-tiny")
+
+KNEES = OneForAll("knee", tuple(Part.of(each) for each in (lab.KNEE_PD, lab.KNEE_PDFS)), NETWORKS, "knees")
+BRAINS = OneForAll(
+    "brain",
+    tuple(Part.of(each) for each in (lab.BRAIN_T1, lab.BRAIN_T2, lab.BRAIN_FLAIR)),
+    NETWORKS,
+    "brains",
+)
+ELSEWHERE = HeldOut("flair-unseen", (lab.BRAIN_T1, lab.BRAIN_T2), (lab.BRAIN_FLAIR,), ("unet-tiny",))
+CLAIMS = (*KNEES.claims(), *BRAINS.claims(), *ELSEWHERE.claims())
+
+
+def embedded(tiny: bool) -> Embedded:
+    """Which scans are simulated where no catalog is given."""
+    return lab.embedded(*KNEES.tests, *BRAINS.tests, tiny=tiny)
+
+
+def run(study: Study) -> None:
+    """Train on each contrast and on all of an anatomy; score all on all, and on FLAIR unseen."""
+    for question in (KNEES, BRAINS, ELSEWHERE):
+        question.run(study)
+
+
+def page(study: Study) -> tuple[Block, ...]:
+    """Claims, knees, brains, and the contrast that was not seen."""
+    return (ClaimsBlock(), *KNEES.blocks(study), *BRAINS.blocks(study), *ELSEWHERE.blocks(study))

@@ -1,0 +1,50 @@
+"""Does training on everything there is make a network more robust where nothing was trained?
+
+Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271), section 7 (13 data sets; four held out), and the
+        effective-robustness plots of section 4.
+Claim   a network of all training protocols is on no held-out protocol significantly worse than the best
+        network of one (paired, Holm), better in the mean and at its worst, and above the line of the single
+        ones over training-set sizes.
+Data    knees (PD, PD-FS) and brains (T1, T2) at 3 T to train on; held out are two more contrasts (FLAIR, T1
+        with contrast agent) and four protocols at 1.5 T; of the catalog, or simulated.
+Cost    about 40 minutes on two cores; --tiny: under a minute.
+Run     reshim study diverse-large
+"""
+
+from reshim.report.blocks import Block, ClaimsBlock
+from reshim.studies import lab
+from reshim.studies.diverse import HeldOut, learning_curves
+from reshim.studies.study import Embedded, Study
+
+TITLE = "All protocols against one, where nothing was trained"
+PAPER = "Lin and Heckel, ICML 2024"
+
+LARGE = HeldOut(
+    "large",
+    singles=(lab.KNEE_PD, lab.KNEE_PDFS, lab.BRAIN_T1, lab.BRAIN_T2),
+    held_out=(
+        lab.BRAIN_FLAIR,
+        lab.BRAIN_T1_POST,
+        lab.KNEE_PD_15,
+        lab.KNEE_PDFS_15,
+        lab.BRAIN_T2_15,
+        lab.BRAIN_FLAIR_15,
+    ),
+    networks=("unet-tiny", "unrolled-tiny"),
+)
+CLAIMS = LARGE.claims()
+
+
+def embedded(tiny: bool) -> Embedded:
+    """Which scans are simulated where no catalog is given."""
+    return lab.embedded(*LARGE.singles, *LARGE.held_out, tiny=tiny)
+
+
+def run(study: Study) -> None:
+    """Train on each protocol and on all, at four sizes; score at home and on what is held out."""
+    LARGE.run(study)
+
+
+def page(study: Study) -> tuple[Block, ...]:
+    """Claims, held-out protocols, effective robustness, training."""
+    return (ClaimsBlock(), *LARGE.blocks(study), learning_curves(study, list(study.runs)))

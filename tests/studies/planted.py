@@ -1,0 +1,68 @@
+"""Rows that answer a study's claims: with every effect that it looks for, with the opposite, with none."""
+
+import numpy as np
+import pyarrow as pa
+
+from reshim.evaluation.claims import AllOf
+from reshim.evaluation.quantities import Score
+from reshim.evaluation.statistics import Interval
+from reshim.rows import SCHEMA
+
+
+def rules_of(claims):
+    """All rules, one by one."""
+    return [
+        rule
+        for claim in claims
+        for rule in (claim.rule.rules if isinstance(claim.rule, AllOf) else (claim.rule,))
+    ]
+
+
+def leaves_of(claims) -> list[Score]:
+    """Every score that the claims are made of, once."""
+    return list(dict.fromkeys(leaf for rule in rules_of(claims) for leaf in rule.quantity.leaves()))
+
+
+def levels(claims, clear_of: float, steps: int = 6000):
+    """Means of the leaves at which every rule clears its bound by `clear_of`, or misses it if negative.
+
+    Found by descent on the sum of what is lacking, from seeded levels near 0.8.
+    """
+    leaves, rules = leaves_of(claims), rules_of(claims)
+    means = 0.8 + np.random.default_rng(0).normal(0, 0.002, len(leaves))
+    side, step = np.sign(clear_of), 1e-6
+    shifts = np.concatenate([np.zeros((1, len(leaves))), step * np.eye(len(leaves))])
+    for _ in range(steps):
+        drawn = dict(zip(leaves, (means + shifts).T, strict=True))
+        slope, lacking = np.zeros(len(leaves)), 0.0
+        for rule in rules:
+            values = rule.quantity.draw(drawn)
+            margin, beyond = (side * rule.margin(Interval(v, v, v)) for v in (values[0], values[0] + step))
+            if margin < abs(clear_of):
+                lacking += abs(clear_of) - margin
+                slope -= (beyond - margin) / step * (values[1:] - values[0]) / step
+        if not lacking > 0:
+            return dict(zip(leaves, means, strict=True))
+        means = means - 2e-4 * slope / np.abs(slope).max()
+    raise AssertionError(f"no levels found: {lacking} is still lacking")
+
+
+def rows_at(means: dict[Score, float], n_subjects: int = 8, noise: float = 5e-4) -> pa.Table:
+    """Rows whose leaves have these means; subjects differ far more than methods on a subject do."""
+    generator = np.random.default_rng(1)
+    subjects = generator.normal(0, 0.02, n_subjects)
+    rows = []
+    for leaf, mean in means.items():
+        wobble = generator.normal(0, noise, n_subjects)
+        wobble -= wobble.mean()
+        rows += [
+            {"scan_id": f"s{i}", "dataset": "made", "subject": f"s{i}", "slice": 0, "data_kind": "simulated"}
+            | dict(leaf.where)
+            | {"value": mean + subjects[i] - subjects.mean() + wobble[i]}
+            for i in range(n_subjects)
+        ]
+    schema = SCHEMA
+    for name in sorted({name for row in rows for name in row} - set(SCHEMA.names)):
+        values = [row[name] for row in rows if row.get(name) is not None]
+        schema = schema.append(pa.field(name, pa.array(values).type))
+    return pa.Table.from_pylist(rows, schema=schema)
