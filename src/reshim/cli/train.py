@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reshim.training.run_folder import Trained
     from reshim.training.sampling import Group
     from reshim.training.settings import TrainingSettings
+    from reshim.types import ScanRecord
 
 NAME = "train"
 HELP = "Train a network on the scans of a filter; its validation split chooses the checkpoint."
@@ -35,7 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="catalog made by reshim index")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
-    _add_data(parser.add_argument_group("data"))
+    add_plan(parser, needs_data=True)
+
+
+def add_plan(parser: argparse.ArgumentParser, *, needs_data: bool) -> None:
+    """What decides how long a run takes and what comes out; `reshim doctor` takes the same."""
+    _add_data(parser.add_argument_group("data"), needs_data)
     _add_network(parser.add_argument_group("network and objective"))
     _add_budget(parser.add_argument_group("budget and schedule"))
     scheme = parser.add_argument_group("undersampling")
@@ -54,9 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_data(group: argparse._ArgumentGroup) -> None:
+def _add_data(group: argparse._ArgumentGroup, required: bool) -> None:
     group.add_argument(
-        "--where", action="append", required=True, metavar="SQL", help="filter; several are one group each"
+        "--where",
+        action="append",
+        required=required,
+        metavar="SQL",
+        help="filter; several are one group each",
     )
     group.add_argument(
         "--weight",
@@ -124,16 +134,15 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.training.display import RichDisplay
     from reshim.training.train import train
 
-    settings = _settings(arguments)
-    network, network_settings = _network(arguments, settings.objective)
+    settings = settings_of(arguments)
+    network, network_settings = network_of(arguments, settings.objective)
     catalog = Catalog.read(arguments.catalog)
-    groups = _groups(catalog, arguments)
-    validation = [r for where in arguments.where for r in catalog.where(where).part("val").records()]
+    groups, validation = scans_of(catalog, arguments)
     with RichDisplay(f"training {network}") as display:
         trained = train(
             network,
             groups,
-            list({record.scan_id: record for record in validation}.values()),
+            validation,
             settings,
             arguments.out,
             network_settings=network_settings,
@@ -160,7 +169,8 @@ def _finished(trained: "Trained", out: Path) -> int:
     return 3 if finished["left_out"] else 0
 
 
-def _settings(arguments: argparse.Namespace) -> "TrainingSettings":
+def settings_of(arguments: argparse.Namespace) -> "TrainingSettings":
+    """The settings that the options say."""
     from reshim.acquire import Scheme
     from reshim.training.settings import EarlyStop, TrainingSettings
 
@@ -197,7 +207,7 @@ def _objective(arguments: argparse.Namespace) -> "Objective":
     return objective_from(plain)
 
 
-def _network(arguments: argparse.Namespace, objective: "Objective") -> tuple[str, dict[str, Any]]:
+def network_of(arguments: argparse.Namespace, objective: "Objective") -> tuple[str, dict[str, Any]]:
     """The network's name, and what is changed of its settings."""
     from reshim.training.run_folder import RunFolder
 
@@ -215,6 +225,12 @@ def _network(arguments: argparse.Namespace, objective: "Objective") -> tuple[str
     if takes_both and "input" not in changes and objective.needs_phase:
         changes["input"] = "complex"
     return arguments.network, changes
+
+
+def scans_of(catalog: "Catalog", arguments: argparse.Namespace) -> tuple[list["Group"], list["ScanRecord"]]:
+    """Groups to train on, and scans that choose the checkpoint."""
+    validation = [r for where in arguments.where for r in catalog.where(where).part("val").records()]
+    return _groups(catalog, arguments), list({record.scan_id: record for record in validation}.values())
 
 
 def _groups(catalog: "Catalog", arguments: argparse.Namespace) -> list["Group"]:

@@ -25,6 +25,7 @@ from reshim.training.batch import Example
 from reshim.training.examples import Examples
 from reshim.training.objectives import Objective
 from reshim.training.ranks import Ranks
+from reshim.training.rehearsal import step_bytes
 from reshim.training.run_folder import RunFolder
 from reshim.training.sampling import within_budget
 from reshim.training.settings import TrainingSettings
@@ -276,8 +277,12 @@ class Loop:
                 raise
             shape = tuple(example.measurement.kspace.shape)
             accumulation = self.settings.accumulation
+            each = step_bytes(
+                self.network, self.settings, shape, example.measurement.maps is not None, self.device
+            )
             raise UserError(
-                f"out of memory in a step on {shape[0]} slices of {shape[1]} coils, {shape[2]}x{shape[3]}; "
+                f"out of memory in a step on {shape[0]} slices of {shape[1]} coils, {shape[2]}x{shape[3]}, "
+                f"of which each needs about {each / 2**30:.2f} GiB (`reshim doctor` says so beforehand); "
                 f"work the batch of {self.settings.batch_size} off in more parts (--accumulation "
                 f"{2 * accumulation}, the same result in less memory), lower --batch, or take a smaller "
                 "network"

@@ -2,17 +2,18 @@
 
 A distribution is a named group of scans. Training on P, on Q, on their union or on many is a list of groups;
 a weight skews how often a group is seen; nested subsets (1/2 ... 1/64) hold whole subjects, so that a smaller
-one lies inside each larger one and no subject is cut in two.
+one lies inside each larger one and no subject is cut in two. The order itself is `reshim.order`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from reshim.errors import UserError
-from reshim.seeds import generator_of, seed_of
+from reshim.order import Order, within_budget
+from reshim.seeds import seed_of
 from reshim.types import ScanRecord
+
+__all__ = ["Group", "Order", "as_groups", "first_subjects", "nested_subset", "within_budget"]
 
 
 @dataclass(frozen=True)
@@ -75,73 +76,3 @@ def first_subjects(records: Iterable[ScanRecord], n_subjects: int, seed: int = 0
     if not 1 <= n_subjects <= n_all:
         raise UserError(f"{n_subjects} subjects of {n_all}; ask for between 1 and {n_all}")
     return nested_subset(records, n_subjects / n_all, seed)
-
-
-@dataclass(frozen=True)
-class Order:
-    """In which order slices are seen, epoch by epoch; the same on every machine.
-
-    Slices of one shape share a batch. Within an epoch every slice comes once, or, where groups are weighted,
-    each group comes as often as its weight says; a group that is seen more than once an epoch is gone through
-    in full before any of its slices comes again.
-    """
-
-    groups: tuple[tuple[int, ...], ...]
-    """Indices of the slices of each group."""
-
-    shapes: Mapping[int, object]
-    """What slices must have in common to share a batch."""
-
-    batch_size: int
-    weights: tuple[float, ...] | None = None
-    seed: int = 0
-
-    def __call__(self, epoch: int) -> list[tuple[int, ...]]:
-        """The batches of one epoch."""
-        buckets: dict[object, list[int]] = {}
-        for index in self._drawn(epoch):
-            buckets.setdefault(self.shapes[index], []).append(index)
-        batches = [
-            tuple(bucket[start : start + self.batch_size])
-            for bucket in buckets.values()
-            for start in range(0, len(bucket), self.batch_size)
-        ]
-        shuffled = torch.randperm(len(batches), generator=generator_of("batches", self.seed, epoch))
-        return [batches[index] for index in shuffled.tolist()]
-
-    def __len__(self) -> int:
-        """Slices of one epoch."""
-        return sum(self._counts())
-
-    def _counts(self) -> list[int]:
-        sizes = [len(group) for group in self.groups]
-        if self.weights is None:
-            return sizes
-        total = sum(self.weights)
-        return [max(1, round(sum(sizes) * weight / total)) for weight in self.weights]
-
-    def _drawn(self, epoch: int) -> list[int]:
-        drawn: list[int] = []
-        for number, (group, count) in enumerate(zip(self.groups, self._counts(), strict=True)):
-            # The group's slices as an endless sequence of shuffled passes; the epoch takes its stretch of it.
-            first, last = epoch * count, (epoch + 1) * count
-            for turn in range(first // len(group), -(-last // len(group))):
-                order = torch.randperm(
-                    len(group), generator=generator_of("order", self.seed, number, turn)
-                ).tolist()
-                start, stop = max(first - turn * len(group), 0), min(last - turn * len(group), len(group))
-                drawn.extend(group[index] for index in order[start:stop])
-        mixed = torch.randperm(len(drawn), generator=generator_of("mixed", self.seed, epoch)).tolist()
-        return [drawn[index] for index in mixed]
-
-
-def within_budget(plan: Sequence[tuple[int, ...]], seen: int, samples: int | None) -> list[tuple[int, ...]]:
-    """The batches of an epoch that fit in the budget of slices; the last is cut to meet it exactly."""
-    kept: list[tuple[int, ...]] = []
-    for batch in plan:
-        left = len(batch) if samples is None else min(len(batch), samples - seen)
-        if left <= 0:
-            break
-        kept.append(batch[:left])
-        seen += left
-    return kept

@@ -1,0 +1,111 @@
+"""What `reshim doctor` says before a run against what the run then took: memory, seconds, disk.
+
+For each configuration, none of which anything in the forecast was fitted to: scans are simulated, the doctor
+is asked, the same options go to `reshim train`, and its largest resident memory, its wall time and the size
+of its folder are taken. A ratio is predicted over measured; the aim is 0.75 to 1.25. Ask on a quiet machine.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+CONFIGURATIONS = {
+    "unet-xs-magnitude": (
+        ["--protocol", "knee-pd-3t", "--matrix", "128"],
+        ["--network", "unet-xs", "--epochs", "3", "--target", "rss"],
+    ),
+    "varnet-tiny-rss": (
+        ["--protocol", "brain-t2-3t", "--matrix", "96"],
+        ["--network", "varnet-tiny", "--epochs", "2", "--batch", "2"],
+    ),
+    "vit-tiny-joint": (
+        ["--protocol", "brain-t2-3t", "--matrix", "128"],
+        [
+            "--network",
+            "vit-tiny",
+            "--objective",
+            "joint",
+            "--samples",
+            "400",
+            "--batch",
+            "8",
+            "--accumulation=2",
+        ],
+    ),
+    "unrolled-tiny-ssdu": (
+        ["--protocol", "knee-pd-3t", "--matrix", "96"],
+        ["--network", "unrolled-tiny", "--objective", "ssdu", "--epochs", "2"],
+    ),
+}
+RESHIM = [sys.executable, "-m", "reshim"]
+
+
+def predicted(catalog: Path, options: list[str]) -> dict[str, float]:
+    answer = subprocess.run(
+        [*RESHIM, "doctor", str(catalog), "--json", *options], check=True, capture_output=True, text=True
+    )
+    found = json.loads(answer.stdout)
+    return {"memory": found["memory_bytes"], "seconds": found["seconds"], "disk": found["disk_bytes"]}
+
+
+def measured(catalog: Path, options: list[str], out: Path) -> dict[str, float]:
+    started = time.perf_counter()
+    command = [*RESHIM, "train", str(catalog), "--where", "true", "--out", str(out), *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    return {"memory": usage.ru_maxrss * 1024, "seconds": time.perf_counter() - started, "disk": size}
+
+
+def compare(name: str, subjects: int, threads: int, folder: Path, tiny: bool = False) -> dict[str, object]:
+    simulation, options = CONFIGURATIONS[name]
+    if tiny:
+        simulation = [*simulation[:-1], "48"]
+    options = [*options, "--threads", str(threads)]
+    scans, catalog = folder / f"{name} scans", folder / f"{name}.parquet"
+    quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([*RESHIM, "simulate", str(scans), "--subjects", str(subjects), *simulation], **quiet)
+    subprocess.run([*RESHIM, "index", str(scans), "--out", str(catalog)], **quiet)
+    said, found = predicted(catalog, options), measured(catalog, options, folder / f"{name} run")
+    line: dict[str, object] = {"job": f"doctor-{name}", "threads": threads, "subjects": subjects}
+    for what, value in found.items():
+        line |= {
+            f"{what}_predicted": round(said[what], 1),
+            f"{what}_measured": round(value, 1),
+            f"{what}_ratio": round(said[what] / value, 3),
+        }
+    return line
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help=f"of {', '.join(CONFIGURATIONS)}")
+    parser.add_argument("--subjects", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tiny", action="store_true", help="48x48 scans, to see that it runs")
+    arguments = parser.parse_args()
+    unknown = set(arguments.jobs) - CONFIGURATIONS.keys()
+    if unknown:
+        parser.error(f"there is no job {min(unknown)!r}; there are {', '.join(CONFIGURATIONS)}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.jobs or CONFIGURATIONS:
+            print(
+                json.dumps(
+                    compare(name, arguments.subjects, arguments.threads, Path(folder), arguments.tiny)
+                ),
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""What one step costs, found out by making a few: seconds by the clock, and bytes that are alive at the peak.
+
+The scan is invented, everything else is the run's own: network, objective, masks, maps, references. Memory is
+counted on two small images and extended along the straight line through them, so that a run too large for
+this machine can be asked about on it; time is taken at full size where that fits, else on half the side.
+"""
+
+import math
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from reshim.physics.fourier import to_kspace
+from reshim.training.batch import Example
+from reshim.training.examples import Examples
+from reshim.training.losses import one_minus_ssim
+from reshim.training.pool import Pool
+from reshim.training.sampling import Group
+from reshim.training.settings import TrainingSettings
+from reshim.types import Acquisition, ScanRecord
+
+SMALL_SIDES = (64, 128)
+"""Longer side of the images on which memory is counted."""
+
+LONGEST_STEP = 20.0
+"""Seconds; a step that would take longer is rehearsed on half the side."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one slice, except where it says step."""
+
+    prepare_seconds: float
+    """Read, reduce, make the reference."""
+
+    build_seconds: float
+    """Undersample and stack, each time."""
+
+    maps_seconds: float
+    """Estimate coil maps, the first time."""
+
+    step_seconds: float
+    """Of a slice's share in a step."""
+
+    validation_seconds: float
+    kept_bytes: int
+    """K-space, maps and reference in the pool."""
+
+    def scaled(self, factor: float) -> "Cost":
+        """Of a slice so many times as large."""
+        return Cost(
+            **{f.name: getattr(self, f.name) * factor for f in fields(self) if f.type is not int},
+            kept_bytes=int(self.kept_bytes * factor),
+        )
+
+
+def live_bytes(work: Callable[[], None]) -> int:
+    """Largest number of bytes of tensors that were made during `work` and alive at the same time."""
+    with _Counter() as counter:
+        work()
+    return counter.peak
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up the storages that operations return, and takes them off as they die."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._seen: dict[int, weakref.finalize] = {}
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, arguments: Any = (), keywords: Any = None
+    ) -> Any:
+        before = {
+            id(leaf.untyped_storage()) for leaf in tree_leaves((arguments, keywords)) if _is_tensor(leaf)
+        }
+        results = operation(*arguments, **(keywords or {}))
+        for leaf in tree_leaves(results):
+            if _is_tensor(leaf):
+                storage = leaf.untyped_storage()
+                if id(storage) not in before and id(storage) not in self._seen:
+                    self._add(storage)
+        return results
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        n_bytes, key = storage.nbytes(), id(storage)
+        self.now += n_bytes
+        self.peak = max(self.peak, self.now)
+        self._seen[key] = weakref.finalize(storage, self._remove, key, n_bytes)
+
+    def _remove(self, key: int, n_bytes: int) -> None:
+        self.now -= n_bytes
+        self._seen.pop(key, None)
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
+
+
+@dataclass
+class Rehearsal:
+    """A run's step on invented scans of one shape."""
+
+    network: nn.Module
+    settings: TrainingSettings
+    with_maps: bool
+    device: torch.device
+
+    def activations(self, record: ScanRecord) -> Callable[[int, int], float]:
+        """Bytes that a step on images of (rows, columns) has alive at its peak, for each slice at a time.
+
+        From two small images: the line through them in the number of pixels.
+        """
+        points = []
+        for side in SMALL_SIDES:
+            small = _shrunk(record, side)
+            example = self._examples(small, 1).build((0,), 0).to(self.device)
+            self._step(example)
+            points.append((small.recon_rows * small.n_columns, live_bytes(lambda x=example: self._step(x))))
+        (few, low), (many, high) = points
+        slope = (high - low) / (many - few) if many > few else low / few
+        return lambda rows, columns: max(low + slope * (rows * columns - few), 0.0)
+
+    def cost(self, record: ScanRecord, *, fits: bool) -> Cost:
+        """Of one slice of a scan like `record`; `fits` says whether a step at full size may be made."""
+        longest = max(record.n_rows, record.n_columns)
+        quarter, pixels = self._cost(_shrunk(record, max(longest // 4, 48)))
+        share = record.n_rows * record.n_columns / pixels
+        items = self.settings.batch_size // self.settings.accumulation
+        if fits and quarter.step_seconds * share * items < LONGEST_STEP:
+            return self._cost(record)[0]
+        half, pixels = self._cost(_shrunk(record, max(longest // 2, 64)))
+        return half.scaled(record.n_rows * record.n_columns / pixels)
+
+    def _cost(self, record: ScanRecord) -> tuple[Cost, int]:
+        items = self.settings.batch_size // self.settings.accumulation
+        examples, prepare = _timed(lambda: self._examples(record, items))
+        indices = tuple(range(items))
+        example, first = _timed(lambda: examples.build(indices, 0).to(self.device))
+        build = _best(lambda: examples.build(indices, 1).to(self.device))
+        step = _best(lambda: self._step(example))
+        validation = _best(lambda: self._validate(example))
+        cost = Cost(
+            prepare_seconds=prepare / items,
+            build_seconds=build / items,
+            maps_seconds=max(first - build, 0) / items,
+            step_seconds=step / items,
+            validation_seconds=validation / items,
+            kept_bytes=examples.pool.n_bytes // items,
+        )
+        return cost, record.n_rows * record.n_columns
+
+    def _examples(self, record: ScanRecord, n_slices: int) -> Examples:
+        record = replace(record, n_slices=n_slices)
+        pool = Pool(read=invented, read_reference=_invented_reference)
+        pool.remove_oversampling = self.settings.remove_oversampling
+        pool.prepare(record, self.settings.target)
+        settings = replace(self.settings, batch_size=n_slices, accumulation=1)
+        return Examples.of(pool, [Group("rehearsal", (record,))], settings, with_maps=self.with_maps)
+
+    def _step(self, example: Example) -> None:
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
+            loss, _ = self.settings.objective(
+                self.network, example.measurement, example.reference, example.draws
+            )
+        loss.backward()
+        self.network.zero_grad(set_to_none=True)
+        self._wait()
+
+    @torch.no_grad()
+    def _validate(self, example: Example) -> None:
+        self.network.eval()
+        image = self.network(example.measurement).abs()
+        if example.reference is not None and image.shape == example.reference.image.shape:
+            one_minus_ssim(image, example.reference.image, example.reference.data_range)
+        self._wait()
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def step_bytes(
+    network: nn.Module,
+    settings: TrainingSettings,
+    shape: tuple[int, ...],
+    with_maps: bool,
+    device: torch.device,
+) -> float:
+    """Bytes alive at the peak of a step for each slice of k-space (slice, coil, row, column)."""
+    record = ScanRecord(
+        scan_id="rehearsal",
+        root="",
+        path="",
+        dataset="rehearsal",
+        data_kind="simulated",
+        subject="nobody",
+        n_slices=1,
+        n_coils=shape[1],
+        n_rows=shape[2],
+        n_columns=shape[3],
+        recon_rows=shape[2],
+        recon_columns=shape[3],
+        fully_sampled=settings.objective.needs_reference,
+        fingerprint="",
+    )
+    return Rehearsal(network, settings, with_maps, device).activations(record)(shape[2], shape[3])
+
+
+def invented(record: ScanRecord, slices: tuple[int, ...] | None = None) -> Acquisition:
+    """A smooth object seen by smooth coils, with a little noise, in the shape of a record."""
+    numbers = tuple(range(record.n_slices)) if slices is None else tuple(slices)
+    row = torch.linspace(-1, 1, record.n_rows)[:, None]
+    column = torch.linspace(-1, 1, record.n_columns)[None]
+    angles = torch.arange(record.n_coils)[:, None, None] * (2 * math.pi / record.n_coils)
+    coils = torch.polar(
+        torch.exp(-((row - angles.sin()) ** 2 + (column - angles.cos()) ** 2) / 2), angles + row
+    )
+    body = ((row**2 + column**2) < 0.6) * (1 + 0.3 * torch.cos(9 * row) * torch.cos(7 * column))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(coils.shape, dtype=torch.complex64, generator=generator)
+    kspace = to_kspace(coils * body).to(torch.complex64) + 0.01 * noise
+    mask = None
+    if not record.fully_sampled:
+        mask = torch.zeros(1, 1, 1, record.n_columns, dtype=torch.bool)
+        centre, reach = record.n_columns // 2, max(record.n_columns // 24, 4)
+        mask[..., ::4] = mask[..., centre - reach : centre + reach] = True
+        kspace = torch.where(mask[0], kspace, 0)
+    return Acquisition(
+        kspace=kspace.expand(len(numbers), -1, -1, -1).clone(),
+        name=record.scan_id,
+        slices=numbers,
+        crop=(record.recon_rows, record.recon_columns),
+        acquirable=torch.ones(1, 1, 1, record.n_columns, dtype=torch.bool),
+        mask=mask,
+    )
+
+
+def _invented_reference(record: ScanRecord, kind: str, slices: tuple[int, ...]) -> Tensor:
+    return torch.rand(len(slices), record.recon_rows, record.recon_columns) + 0.1
+
+
+def _shrunk(record: ScanRecord, side: int) -> ScanRecord:
+    share = min(side / max(record.n_rows, record.n_columns), 1.0)
+    sides = {
+        name: max(round(share * getattr(record, name)), 16)
+        for name in ("n_rows", "n_columns", "recon_rows", "recon_columns")
+    }
+    return replace(record, **sides)
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
+
+
+def _best(work: Callable[[], Any], times: int = 3) -> float:
+    """The middle one of three, after one to warm up; one alone where it is long."""
+    work()
+    seconds = [_timed(work)[1]]
+    while len(seconds) < times and sum(seconds) < 2:
+        seconds.append(_timed(work)[1])
+    return sorted(seconds)[len(seconds) // 2]
