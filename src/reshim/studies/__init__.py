@@ -9,7 +9,13 @@ STUDIES = {
     "diverse-contrast": "diverse_contrast",
     "diverse-field": "diverse_field",
     "diverse-large": "diverse_large",
+    "adversarial": "adversarial",
     "first-look": "first_look",
+    "natural-shift": "natural_shift",
+    "ttt-acceleration": "ttt_acceleration",
+    "ttt-anatomy": "ttt_anatomy",
+    "ttt-dataset": "ttt_dataset",
+    "ttt-modality": "ttt_modality",
 }
 
 

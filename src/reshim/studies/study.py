@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,11 +31,13 @@ from reshim.report.blocks import Block, MadeBlock, Page
 from reshim.report.made import made
 from reshim.report.page import draw
 from reshim.report.page_file import write_page
+from reshim.robustness.disturbance import Disturbance
 from reshim.rows import read_rows
 from reshim.scans import load
 from reshim.simulation.write import simulate
 from reshim.studies.alone import alone
 from reshim.studies.examples import keep_examples
+from reshim.studies.undersampled import Undersampled
 from reshim.training.display import RichDisplay
 from reshim.training.pool import Pool
 from reshim.training.run_folder import RunFolder, Trained
@@ -78,7 +80,7 @@ class Study:
     left_out: list[LeftOut] = field(default_factory=list)
     runs: dict[str, Trained] = field(default_factory=dict)
     _paths: dict[str, Path] = field(default_factory=dict)
-    _pool: Pool | None = None
+    _pools: dict[Scheme | None, Pool] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
@@ -94,14 +96,15 @@ class Study:
         self,
         label: str,
         network: str,
-        where: str | Mapping[str, float],
+        where: str | Mapping[str, float | None],
         settings: TrainingSettings,
         *,
         network_settings: Mapping[str, Any] | None = None,
         start: str | None = None,
         fallback: str | None = None,
         watch: Mapping[str, str] | None = None,
-        share: float = 1.0,
+        share: float | Mapping[str, float] = 1.0,
+        undersampled: Scheme | None = None,
     ) -> Trained:
         """Train on the filter's training split, choose the checkpoint on its validation split.
 
@@ -111,19 +114,28 @@ class Study:
             What the model is called in this study. Where the same training was done under another name, or
             for another study, its model is taken.
         where
-            A filter, or filters with the weight that each has in a mixture.
+            A filter, or filters with the weight that each has in a mixture (None: every slice alike).
         start, fallback
             Labels of models of this study: whose weights are the first ones, and whose model is handed out
             where adaptation shows no gain.
         watch
             Filters by name whose validation scans are scored after each epoch for the curve alone.
         share
-            Part of the training subjects that is used; a smaller part lies inside a larger one.
+            Part of the training subjects that is used, of all filters or of each; a smaller part lies inside
+            a larger one.
+        undersampled
+            Training and validation scans are seen through one mask each, as a site has them that never
+            samples fully: there are no references, not for the choice of the checkpoint either.
         """
-        if self._pool is None:
-            self._pool = Pool(remove_oversampling=settings.remove_oversampling)
+        reader = None if undersampled is None else Undersampled(undersampled)
+        if undersampled not in self._pools:
+            read = {} if reader is None else {"read": reader}
+            self._pools[undersampled] = Pool(remove_oversampling=settings.remove_oversampling, **read)
         groups = self._groups(where, share)
         validation = self.scans(_any_of(where), "val")
+        if reader is not None:
+            groups = [replace(group, records=tuple(map(reader.record, group.records))) for group in groups]
+            validation = [reader.record(record) for record in validation]
         looked_at = {name: self.scans(filter_, "val") for name, filter_ in (watch or {}).items()}
         lent = [self.runs[name] for name in (start, fallback) if name is not None]
         key = digest(
@@ -148,7 +160,7 @@ class Study:
                 start=None if start is None else self._paths[start],
                 fallback=None if fallback is None else self._paths[fallback],
                 watch=looked_at,
-                pool=self._pool,
+                pool=self._pools[undersampled],
                 display=display,
                 about={"study": self.name, "where": where},
             )
@@ -156,9 +168,14 @@ class Study:
         self._keep_curve(label)
         return self.runs[label]
 
-    def _groups(self, where: str | Mapping[str, float], share: float) -> list[Group]:
+    def _groups(
+        self, where: str | Mapping[str, float | None], share: float | Mapping[str, float]
+    ) -> list[Group]:
         weights: Mapping[str, float | None] = {where: None} if isinstance(where, str) else where
-        parts = [nested_subset(self.scans(filter_, "train"), share, self.seed) for filter_ in weights]
+        shares = share if isinstance(share, Mapping) else dict.fromkeys(weights, share)
+        parts = [
+            nested_subset(self.scans(filter_, "train"), shares[filter_], self.seed) for filter_ in weights
+        ]
         # Numbered: a group's name makes another run, and the same scans under other words are the same.
         return [
             Group(f"{number} of {len(parts)}", records, weight)
@@ -240,11 +257,13 @@ class Study:
         test: str,
         columns: Mapping[str, Any] | None = None,
         keep_images: bool = True,
+        disturbance: Disturbance | None = None,
     ) -> None:
         """Score methods on the filter's test split; `test` names the test set in the rows.
 
         `columns` are further columns of these rows, e.g. a dose. Models of several training seeds are
-        compared one call each under the same name: the rows tell them apart by ``train_seed``.
+        compared one call each under the same name: the rows tell them apart by ``train_seed``. With a
+        disturbance, methods see the disturbed scans and are scored against the undisturbed ones.
 
         Raises
         ------
@@ -266,9 +285,11 @@ class Study:
                 adapt=adapt,
                 on_progress=tick,
                 keep_images=keep_images,
+                disturbance=disturbance,
             )
         called = {"test": test, **(columns or {})}
-        self.finished += [(key, {"method": method, **called}) for key, method in finished]
+        entries = ((key, {"method": method, **called}) for key, method in finished)
+        self.finished += [entry for entry in entries if entry not in self.finished]
         self.left_out += left_out
 
 
@@ -277,7 +298,7 @@ def watched_scores(line: Mapping[str, Any]) -> dict[str, float]:
     return {name: entry["score"] for name, entry in (line.get("watched") or {}).items()}
 
 
-def _any_of(where: str | Mapping[str, float]) -> str:
+def _any_of(where: str | Mapping[str, float | None]) -> str:
     return where if isinstance(where, str) else " or ".join(f"({filter_})" for filter_ in where)
 
 

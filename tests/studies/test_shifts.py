@@ -1,0 +1,82 @@
+"""Test-time training under one shift: the judge tells a closed gap from an open one, and from none at all."""
+
+import json
+
+import pytest
+from tests.studies.planted import leaves_of, rows_at
+
+from reshim.cli import main
+from reshim.evaluation.claims import judge
+from reshim.rows import read_rows
+from reshim.studies import lab, recipe_of
+from reshim.studies.shifts import ADAPTED, UNET, Shift, wavelet_of
+
+SHIFT = Shift(lab.KNEE_PD, lab.BRAIN_T2, kinds=(UNET,))
+P, Q = SHIFT.source, SHIFT.target
+
+
+def planted(adapted: float, source: float = 0.80, target: float = 0.90, wavelet: float = 0.78) -> dict:
+    """Verdicts on rows: on Q, P's network has `source`, fitted `adapted`, and Q's own has `target`."""
+    means = {}
+    for leaf in leaves_of(SHIFT.claims()):
+        where = dict(leaf.where)
+        method, test = where["method"], where["test"]
+        if method in (wavelet_of(P), wavelet_of(Q)):
+            means[leaf] = wavelet
+        elif test == P.label:
+            means[leaf] = 0.88
+        else:
+            means[leaf] = {UNET.of(P): source, UNET.of(P, ADAPTED): adapted, UNET.of(Q): target}[method]
+    return {claim["id"]: claim for claim in judge(rows_at(means), SHIFT.claims())}
+
+
+def test_a_gap_that_is_closed_is_seen():
+    found = planted(adapted=0.895)
+    assert all(claim["holds"] for claim in found.values())
+    share = next(part for part in found["share-unet"]["parts"] if "/" in part["rule"])
+    assert share["value"] == pytest.approx(0.95, abs=0.01)
+
+
+def test_a_gap_that_stays_open_is_seen():
+    found = planted(adapted=0.83)
+    assert found["gap-unet"]["holds"]
+    assert found["share-unet"]["verdict"] == "contradicted"
+
+
+def test_without_a_gap_there_is_no_share_of_it():
+    found = planted(adapted=0.90, source=0.90)
+    assert found["gap-unet"]["verdict"] == "contradicted"
+    assert not found["share-unet"]["holds"]
+
+
+def test_where_a_classical_method_is_better_at_home_the_share_does_not_count():
+    found = planted(adapted=0.90, wavelet=0.93)
+    assert not found["home-unet"]["holds"]
+    assert not found["share-unet"]["holds"]
+
+
+def test_every_shift_has_claims_of_its_own():
+    for name in ("anatomy", "dataset", "modality", "acceleration"):
+        ids = [claim.id for claim in recipe_of(f"ttt-{name}").CLAIMS]
+        assert len(set(ids)) == len(ids)
+        assert {"gap-unet", "gap-varnet", "share-unet", "share-varnet"} <= set(ids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ttt-anatomy", "ttt-dataset", "ttt-modality", "ttt-acceleration"])
+def test_the_tiny_form_runs_from_scans_to_a_page(name, tmp_path):
+    assert main(["study", name, "--tiny", "--out", str(tmp_path)]) == 0
+    claims = json.loads((tmp_path / "summary.json").read_text())["claims"]
+    assert [claim["id"] for claim in claims] == [claim.id for claim in recipe_of(name).CLAIMS]
+    rows = read_rows(tmp_path / "rows.parquet")
+    called = list(
+        zip(
+            *(
+                rows[c].to_pylist()
+                for c in ("scan_id", "slice", "method", "test", "metric", "target", "region")
+            ),
+            strict=True,
+        )
+    )
+    assert len(set(called)) == len(called), "a slice was counted twice"
+    assert (tmp_path / "index.html").exists()
