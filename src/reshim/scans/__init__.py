@@ -25,6 +25,9 @@ READERS: dict[str, str] = {
     "cc359": "reshim.scans.cc359",
     "cmrxrecon": "reshim.scans.cmrxrecon",
     "mrd": "reshim.scans.mrd",
+    "brats": "reshim.scans.brats",
+    "nifti": "reshim.scans.nifti",
+    "dicom": "reshim.scans.dicom",
     "numpy": "reshim.scans.npy",
     "matlab": "reshim.scans.matlab",
     "bart": "reshim.scans.bart",
@@ -32,7 +35,7 @@ READERS: dict[str, str] = {
 }
 """Name of the reader (as the catalog keeps it) and its module, the particular before the general."""
 
-SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd", ".mat", ".npy", ".npz", ".cfl")
+SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd", ".mat", ".npy", ".npz", ".cfl", ".nii", ".nii.gz", ".dcm")
 """Endings of the files that indexing looks into."""
 
 
