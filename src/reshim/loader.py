@@ -5,8 +5,7 @@ depends on seed, epoch and the records, so a run that stopped at a step goes on 
 ahead; masks, noise and transforms are left to the device that trains.
 """
 
-import math
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,8 +16,8 @@ import torch
 from torch import Tensor
 
 from reshim.errors import BadScanError, UserError
+from reshim.order import Order, dealt_whole, in_step, times_seen
 from reshim.scans.slices import SliceReader
-from reshim.seeds import numpy_generator_of
 from reshim.types import Acquisition, ScanRecord
 
 Item: TypeAlias = tuple[int, int]
@@ -106,18 +105,51 @@ class Loader:
         """The batches of this epoch and rank, as record and slice numbers."""
         key = (self.seed, self.epoch)
         if self._plan is None or self._plan[0] != key:
-            shares = [self._batches(items) for items in self._shares()]
-            steps = max(len(share) for share in shares)
-            mine = shares[self.shard[0]]
-            if not mine:
+            rank, n_ranks = self.shard
+            seen = [self._items(number) for number in range(len(self.records))]
+            names = [record.scan_id for record in self.records]
+            shares = [
+                [item for number in sorted(scans) for item in seen[number]]
+                for scans in dealt_whole([len(items) for items in seen], names, n_ranks)
+            ]
+            plans = [self._order(items)(self.epoch) for items in shares]
+            if not plans[rank]:
                 raise UserError(
-                    f"rank {self.shard[0]} of {self.shard[1]} has no scan: {len(self.records)} scans are "
-                    f"shared out "
+                    f"rank {rank} of {n_ranks} has no scan: {len(self.records)} scans are shared out "
                     "whole; use fewer ranks"
                 )
-            # All ranks take as many steps, or one would wait for ever for the others' gradients.
-            self._plan = key, [mine[step % len(mine)] for step in range(steps)]
+            items = shares[rank]
+            self._plan = key, [[items[index] for index in batch] for batch in in_step(plans, rank)]
         return self._plan[1]
+
+    def _order(self, items: Sequence[Item]) -> Order:
+        keys = [_shape_key(record) for record in self.records]
+        return Order(
+            groups=(tuple(range(len(items))),) if items else (),
+            shapes={index: keys[number] for index, (number, _) in enumerate(items)},
+            batch_size=self.batch_size,
+            seed=self.seed,
+            shuffle=self.shuffle,
+        )
+
+    def _items(self, number: int) -> list[Item]:
+        """A scan's slices, each as often as it is seen in this epoch."""
+        record = self.records[number]
+        weight = 1.0 if self.weights is None else self.weights.get(str(getattr(record, self.group_by)), 1.0)
+        repeats = self.repeats or {}
+        return [
+            (number, slice_)
+            for slice_ in range(record.n_slices)
+            for _ in range(
+                times_seen(
+                    weight * repeats.get((record.scan_id, slice_), 1.0),
+                    record.scan_id,
+                    slice_,
+                    self.seed,
+                    self.epoch,
+                )
+            )
+        ]
 
     def __iter__(self) -> Iterator[Batch]:
         plan, self._skip = self.plan()[self._skip :], 0
@@ -137,46 +169,6 @@ class Loader:
             finally:
                 for future in waiting:
                     future.cancel()
-
-    def _shares(self) -> list[list[Item]]:
-        """Every rank's items of this epoch: whole scans, dealt by size, so that ranks have about as many."""
-        items: list[list[Item]] = [[] for _ in range(self.shard[1])]
-        order = sorted(
-            range(len(self.records)), key=lambda n: (-self.records[n].n_slices, self.records[n].scan_id)
-        )
-        for number in order:
-            min(items, key=len).extend(self._items(number))
-        return items
-
-    def _items(self, number: int) -> list[Item]:
-        record = self.records[number]
-        weight = 1.0 if self.weights is None else self.weights.get(str(getattr(record, self.group_by)), 1.0)
-        found: list[Item] = []
-        for slice_ in range(record.n_slices):
-            wanted = weight * (self.repeats or {}).get((record.scan_id, slice_), 1.0)
-            count = math.floor(wanted)
-            if wanted > count:
-                chance = numpy_generator_of("repeat", self.seed, self.epoch, record.scan_id, slice_).random()
-                count += chance < wanted - count
-            found.extend([(number, slice_)] * count)
-        return found
-
-    def _batches(self, items: list[Item]) -> list[list[Item]]:
-        """Batches of equal shape in the order in which they fill up."""
-        if self.shuffle:
-            order = numpy_generator_of("order", self.seed, self.epoch).permutation(len(items))
-            items = [items[number] for number in order]
-        else:
-            items = sorted(items)
-        open_batches: dict[Any, list[Item]] = defaultdict(list)
-        keys = [_shape_key(record) for record in self.records]
-        batches = []
-        for item in items:
-            batch = open_batches[keys[item[0]]]
-            batch.append(item)
-            if len(batch) == self.batch_size:
-                batches.append(open_batches.pop(keys[item[0]]))
-        return batches + list(open_batches.values())
 
     def _read(self, items: list[Item]) -> list[Batch]:
         record = self.records[items[0][0]]
