@@ -14,7 +14,7 @@ LEVELS = (
     {"physics"},
     {"metrics", "simulation"},
     {"scans"},
-    {"catalog", "acquire", "order"},
+    {"catalog", "acquire", "order", "undersampled"},
     {"loader", "formats"},
     {"classical", "networks"},
     {"training"},

@@ -59,6 +59,10 @@ class L1Wavelet:
     @torch.no_grad()
     def __call__(self, measurement: Measurement) -> Image:
         """Return the image (batch, row, column) in the measurement's units."""
+        return self.solve(measurement)
+
+    def solve(self, measurement: Measurement) -> Image:
+        """The same with a gradient of the k-space through every iteration; maps and weight are constants."""
         measurement = measurement.with_maps(self.estimate_maps)
         operator = SenseOperator.of(measurement)
         rhs = operator.adjoint(torch.where(measurement.mask, measurement.kspace, 0))
@@ -88,8 +92,9 @@ class L1Wavelet:
             offset = offsets[iteration] if self.shifts else (0, 0)
             moved = images.roll(offset, (-2, -1))
             parts = wavelet.analyse(torch.stack((moved.real, moved.imag)))
-            size = parts.square().sum(0).sqrt()
-            factor = (1 - threshold / size.clamp_min(torch.finfo(size.dtype).tiny)).clamp_min(0)
+            # Clamped before the root: there the gradient at 0 is 0, and not 0 times infinity.
+            size = parts.square().sum(0).clamp_min(torch.finfo(parts.dtype).tiny).sqrt()
+            factor = (1 - threshold / size).clamp_min(0)
             if not self.shrink_coarsest:
                 factor[..., : averages[0], : averages[1]] = 1
             shrunk = torch.complex(*wavelet.synthesise(parts * factor))
@@ -98,6 +103,7 @@ class L1Wavelet:
         return shrink
 
 
+@torch.no_grad()
 def threshold_of(measurement: Measurement, weight: float, times_noise: bool) -> Tensor:
     """The weight in file units, shaped to meet (batch, set, row, column)."""
     unit = noise_level(measurement) if times_noise else intensity_scale(measurement)

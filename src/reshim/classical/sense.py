@@ -47,6 +47,10 @@ class Sense:
     @torch.no_grad()
     def __call__(self, measurement: Measurement) -> Image:
         """Return the image (batch, row, column) in the measurement's units."""
+        return self.solve(measurement)
+
+    def solve(self, measurement: Measurement) -> Image:
+        """The same with a gradient of the k-space through every iteration; maps and weight are constants."""
         measurement = measurement.with_maps(self.estimate_maps)
         operator = SenseOperator.of(measurement)
         rhs = operator.adjoint(torch.where(measurement.mask, measurement.kspace, 0))
@@ -61,6 +65,7 @@ class Sense:
         )
         return shown(images)
 
+    @torch.no_grad()
     def weight(self, measurement: Measurement) -> Tensor:
         """The ridge of each batch item, shaped to meet (batch, set, row, column)."""
         if self.ridge == 0 or not self.times_noise:

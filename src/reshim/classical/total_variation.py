@@ -45,6 +45,10 @@ class TotalVariation:
     @torch.no_grad()
     def __call__(self, measurement: Measurement) -> Image:
         """Return the image (batch, row, column) in the measurement's units."""
+        return self.solve(measurement)
+
+    def solve(self, measurement: Measurement) -> Image:
+        """The same with a gradient of the k-space through every iteration; maps and weight are constants."""
         measurement = measurement.with_maps(self.estimate_maps)
         operator = SenseOperator.of(measurement)
         rhs = operator.adjoint(torch.where(measurement.mask, measurement.kspace, 0))
@@ -86,5 +90,7 @@ def differences_adjoint(steps: Tensor) -> Tensor:
 
 def to_ball(multiplier: Tensor, limit: Tensor) -> Tensor:
     """Shorten each pixel's vector to `limit` where it is longer."""
-    size = (multiplier.real.square() + multiplier.imag.square()).sum(0, keepdim=True).sqrt()
-    return multiplier * (limit / torch.maximum(size, limit).clamp_min(torch.finfo(size.dtype).tiny))
+    energy = (multiplier.real.square() + multiplier.imag.square()).sum(0, keepdim=True)
+    # Clamped before the root: there the gradient at 0 is 0, and not 0 times infinity.
+    size = energy.clamp_min(torch.finfo(energy.dtype).tiny).sqrt()
+    return multiplier * (limit / torch.maximum(size, limit))

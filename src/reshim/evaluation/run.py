@@ -20,6 +20,7 @@ from reshim.metrics import METRICS, match_statistics, support
 from reshim.physics.fourier import center_crop
 from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
+from reshim.robustness.disturbance import Disturbance
 from reshim.scans import load, load_reference
 from reshim.types import Acquisition, MapEstimator, Measurement, Outcome, Reconstructor, ScanRecord
 
@@ -78,23 +79,27 @@ def evaluate(
     extra: Mapping[str, Any] | None = None,
     seen: frozenset[tuple[str, str]] = frozenset(),
     keep_images: bool = False,
+    disturbance: Disturbance | None = None,
 ) -> tuple[list[tuple[str, str]], list[LeftOut]]:
     """Score methods on scans; returns (key, method) of the finished rows and the scans that were left out.
 
     What stands in the store is not computed again. A bad scan is left out and named; the others go on. Rows
     of the (dataset, subject) in `seen` are marked: a method was trained on them. `extra` adds columns.
+    With a disturbance, methods see the disturbed scan and are scored against the undisturbed one.
     """
     finished: list[tuple[str, str]] = []
     left_out: list[LeftOut] = []
     for record in records:
         about = {**(extra or {}), "seen_in_training": (record.dataset, record.subject) in seen}
+        if disturbance is not None:
+            about["disturbance_sha256"] = digest(disturbance)
         wanted = {name: _key(record, method, evaluation, adapt, about) for name, method in methods.items()}
         missing = {name: methods[name] for name, key in wanted.items() if not store.has(key)}
         try:
             if missing:
-                prepared = _Prepared.of(record, evaluation)
+                prepared = _Prepared.of(record, evaluation, disturbance)
                 for name, method in missing.items():
-                    outcome, seconds = _reconstruct(method, prepared.measurement)
+                    outcome, seconds = _reconstruct(method, prepared.seen_by(method, evaluation, disturbance))
                     magnitude = center_crop(outcome.image.abs(), prepared.measurement.crop)
                     facts = {
                         **about,
@@ -128,7 +133,7 @@ class _Prepared:
     references: dict[str, Tensor]
 
     @classmethod
-    def of(cls, record: ScanRecord, evaluation: Evaluation) -> "_Prepared":
+    def of(cls, record: ScanRecord, evaluation: Evaluation, disturbance: Disturbance | None) -> "_Prepared":
         acquisition = load(record, evaluation.slices)
         if not acquisition.fully_sampled:
             raise BadScanError(
@@ -136,12 +141,23 @@ class _Prepared:
                 "filter with fully_sampled, or use reconstruct"
             )
         reduced = without_oversampling(acquisition) if evaluation.remove_oversampling else acquisition
+        if disturbance is not None:
+            reduced = disturbance.of_scan(reduced)
         measurement = measure(reduced, evaluation.scheme, evaluation_seed(Path(record.path).name))
         return cls(
             evaluation.estimate(measurement),
             sampling_of(measurement, evaluation.scheme),
             {target: _reference(record, acquisition, target, evaluation) for target in evaluation.targets},
         )
+
+    def seen_by(
+        self, method: Reconstructor, evaluation: Evaluation, disturbance: Disturbance | None
+    ) -> Measurement:
+        """What one method is handed."""
+        if disturbance is None:
+            return self.measurement
+        first = next(iter(self.references.values()))
+        return disturbance.of_measurement(self.measurement, method, first).with_maps(evaluation.estimate)
 
 
 def _reference(record: ScanRecord, acquisition: Acquisition, target: str, evaluation: Evaluation) -> Tensor:

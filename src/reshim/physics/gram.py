@@ -2,7 +2,7 @@
 
 Ours differs from `SenseOperator.gram` in time alone: a block of rows of all coils stays in the processor's
 cache from the first product to the last sum, and nothing of the size of the coil stack is ever written.
-It carries no gradient; a network calls `SenseOperator.gram`.
+A gradient passes by one more application, for A^H A is its own adjoint; the maps are constants to it.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ BLOCK_ELEMENTS = 48_000
 
 
 def prepared_gram(operator: SenseOperator) -> Callable[[Tensor], Tensor]:
-    """`operator.gram` for solvers: (..., set, row, column) to the same, without gradients.
+    """`operator.gram` for solvers: (..., set, row, column) to the same; the maps get no gradient.
 
     On an accelerator the operator's own `gram` is returned, for there one large step beats many small ones.
     """
@@ -37,7 +37,26 @@ def prepared_gram(operator: SenseOperator) -> Callable[[Tensor], Tensor]:
         each = grams * len(flat) if len(grams) == 1 else grams
         return torch.stack([g(image) for g, image in zip(each, flat, strict=True)]).reshape(images.shape)
 
-    return gram
+    return lambda images: _SelfAdjoint.apply(gram, images) if images.requires_grad else gram(images)
+
+
+class _SelfAdjoint(torch.autograd.Function):
+    """A Hermitian operator and its gradient, which is the operator."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        context: torch.autograd.function.FunctionCtx, gram: Callable[[Tensor], Tensor], images: Tensor
+    ) -> Tensor:
+        """Apply it; nothing has to be kept."""
+        context.gram = gram  # type: ignore[attr-defined]
+        return gram(images)
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        context: torch.autograd.function.FunctionCtx, gradient: Tensor
+    ) -> tuple[None, Tensor]:
+        """Apply it once more."""
+        return None, context.gram(gradient)  # type: ignore[attr-defined]
 
 
 def _uncentred(mask: Tensor, maps: Tensor) -> Tensor:

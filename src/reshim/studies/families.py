@@ -1,0 +1,62 @@
+"""Methods of every kind side by side for the robustness studies: trained, sparse, parallel imaging.
+
+All of one table are trained and tuned on the same subjects of one distribution, "at home".
+"""
+
+from collections.abc import Callable, Sequence
+
+from reshim.classical.grappa import Grappa
+from reshim.classical.total_variation import TotalVariation
+from reshim.studies import lab
+from reshim.studies.study import Study
+from reshim.types import Reconstructor
+
+NETWORKS = {"U-net": "unet-tiny", "VarNet": "varnet-tiny", "unrolled": "unrolled-tiny"}
+"""What pages call them, and their names."""
+
+SPARSE = ("L1-wavelet", "total variation")
+PARALLEL = ("CG-SENSE", "GRAPPA")
+EVERY = (*NETWORKS, *SPARSE, *PARALLEL)
+
+VARIATIONS = (0.1, 0.2, 0.3, 0.5, 0.8, 1.3, 2.0)
+"""Weights of total variation, in multiples of the relative noise."""
+
+
+def variation(weight: float) -> TotalVariation:
+    """Total variation of a weight, for `Study.tune`."""
+    return TotalVariation(weight=weight)
+
+
+TUNED: dict[str, tuple[Callable[[float], Reconstructor], tuple[float, ...]]] = {
+    "CG-SENSE": (lab.sense, lab.RIDGES),
+    "L1-wavelet": (lab.wavelet, lab.THRESHOLDS),
+    "total variation": (variation, VARIATIONS),
+}
+
+
+def trained(
+    study: Study, home: lab.Distribution, names: Sequence[str] = tuple(NETWORKS), suffix: str = ""
+) -> dict[str, Reconstructor]:
+    """Networks with the budget that studies share; `suffix` tells those of another home apart."""
+    return {
+        f"{name}{suffix}": study.train(
+            f"{name}{suffix}", NETWORKS[name], home.where, lab.training(study.tiny)
+        )
+        for name in names
+    }
+
+
+def tuned(
+    study: Study, home: lab.Distribution, names: Sequence[str] = tuple(TUNED), suffix: str = ""
+) -> dict[str, Reconstructor]:
+    """Classical methods with their weight chosen on the validation subjects of their home."""
+    return {
+        f"{name}{suffix}": study.tune(f"{name}{suffix}", *TUNED[name], home.where, lab.SCHEME)
+        for name in names
+    }
+
+
+def all_of(study: Study, home: lab.Distribution) -> dict[str, Reconstructor]:
+    """One of each name in `EVERY`; GRAPPA has no weight to tune here, its kernels come from each scan."""
+    made = {**trained(study, home), **tuned(study, home), "GRAPPA": Grappa()}
+    return {name: made[name] for name in EVERY}

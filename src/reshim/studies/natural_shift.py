@@ -1,0 +1,196 @@
+"""Which methods lose under natural shifts: trained ones alone, or sparse and parallel imaging as much?
+
+Paper   M. Z. Darestani, A. Chaudhari and R. Heckel, ICML 2021 (arXiv:2102.06103).
+Claim   trained methods and methods that were only tuned on one anatomy both lose on another, by similar
+        amounts, and the order of methods on shifted scans is that on unshifted ones.
+Data    knees (PD, 3 T) as home; fat suppression, 1.5 T, brains, 8x and a random mask as shifts.
+Cost    about 25 minutes on two cores; --tiny: about a minute.
+Run     reshim study natural-shift
+"""
+
+from dataclasses import replace
+
+from reshim.acquire import Scheme
+from reshim.classical.zero_filled import ZeroFilled
+from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, Within
+from reshim.evaluation.quantities import Average, Difference, RankCorrelation
+from reshim.report.blocks import (
+    Block,
+    Choice,
+    ClaimsBlock,
+    ImagesBlock,
+    MatrixBlock,
+    Point,
+    ScatterBlock,
+    TableBlock,
+    TextBlock,
+)
+from reshim.studies import families, lab
+from reshim.studies.lab import on
+from reshim.studies.study import Embedded, Study
+
+TITLE = "Natural shifts: trained, sparse and parallel-imaging methods side by side"
+PAPER = "Darestani, Chaudhari and Heckel, ICML 2021"
+
+HOME, AWAY = lab.KNEE_PD, lab.BRAIN_T2
+SCANS = (lab.KNEE_PDFS, lab.KNEE_PD_15, AWAY)
+"""Shifts of what is scanned; the methods meet them as they stand."""
+
+SAMPLINGS = {
+    "knee PD 3 T at 8x": Scheme("equispaced", acceleration=8),
+    "knee PD 3 T, random mask": Scheme("random", acceleration=4),
+}
+"""Shifts of how it is sampled, on the same test subjects."""
+
+SHIFTS = (*(shift.label for shift in SCANS), *SAMPLINGS)
+METHODS = families.EVERY
+FROM_AWAY = ", from brains"
+TWO_HOMES = (*families.NETWORKS, *families.SPARSE)
+"""Trained or tuned on brains as well, so that the shift's cost is told apart from how hard brains are."""
+
+
+def embedded(tiny: bool) -> Embedded:
+    """Which scans are simulated where no catalog is given."""
+    return lab.embedded(HOME, *SCANS, tiny=tiny)
+
+
+def cost(method: str) -> Difference:
+    """What a method loses on brains by being trained or tuned on knees."""
+    return Difference(on(method + FROM_AWAY, AWAY), on(method, AWAY))
+
+
+def order_kept(shift: str) -> RankCorrelation:
+    """Whether methods stand in the same order under a shift."""
+    return RankCorrelation(
+        tuple(on(method, HOME) for method in METHODS),
+        tuple(on(method, shift) for method in METHODS),
+        f"rank correlation over {len(METHODS)} methods between {HOME.label} and {shift}",
+    )
+
+
+CLAIMS = (
+    Claim(
+        "trained-lose",
+        "every network trained on knees loses on brains, against the same network trained on brains",
+        AllOf(tuple(LowerBoundAbove(cost(name)) for name in families.NETWORKS)),
+        paper="0.042 (U-net), 0.022 (VarNet), one slice",
+    ),
+    Claim(
+        "tuned-lose",
+        "sparse methods tuned on knees lose on brains, against the same tuned on brains",
+        AllOf(tuple(LowerBoundAbove(cost(name)) for name in families.SPARSE)),
+        paper="0.106 (L1-wavelet), one slice",
+    ),
+    Claim(
+        "alike",
+        "networks lose as much by the shift as sparse methods do, within 0.02",
+        Within(
+            Difference(
+                Average(tuple(cost(name) for name in families.NETWORKS)),
+                Average(tuple(cost(name) for name in families.SPARSE)),
+            ),
+            -0.02,
+            0.02,
+        ),
+        paper='"suffer very similarly"',
+    ),
+    Claim(
+        "order-kept",
+        "the order of methods at home is their order under every shift",
+        AllOf(tuple(LowerBoundAbove(order_kept(shift), 0.5) for shift in SHIFTS)),
+        paper="a line through the scores of all methods",
+        unit="rank correlation",
+    ),
+    Claim(
+        "best-stays-ahead",
+        "the unrolled network stays ahead of CG-SENSE under every shift",
+        AllOf(
+            tuple(
+                LowerBoundAbove(Difference(on("unrolled", shift), on("CG-SENSE", shift))) for shift in SHIFTS
+            )
+        ),
+    ),
+)
+
+
+def run(study: Study) -> None:
+    """Train and tune all on knees, those that have weights on brains too; score all under every shift."""
+    methods = {"zero-filled": ZeroFilled(), **families.all_of(study, HOME)}
+    for test in (HOME, *SCANS):
+        study.compare(methods, test.where, lab.EVALUATION, test=test.label)
+    for label, scheme in SAMPLINGS.items():
+        evaluation = replace(lab.EVALUATION, scheme=scheme)
+        study.compare(methods, HOME.where, evaluation, test=label, keep_images=False)
+    from_away = {
+        **families.trained(study, AWAY, suffix=FROM_AWAY),
+        **families.tuned(study, AWAY, families.SPARSE, suffix=FROM_AWAY),
+    }
+    study.compare(from_away, AWAY.where, lab.EVALUATION, test=AWAY.label)
+
+
+def page(study: Study) -> tuple[Block, ...]:
+    """The table, the line through shifted against unshifted scores, images."""
+    tests = tuple(Choice(label, {"test": label}) for label in (HOME.label, *SHIFTS))
+    both_homes = tuple(
+        Choice(label, {"method": label}) for name in TWO_HOMES for label in (name, name + FROM_AWAY)
+    )
+    labels = ("zero-filled", "CG-SENSE", "L1-wavelet", "unrolled", "unrolled" + FROM_AWAY)
+    return (
+        ClaimsBlock(),
+        MatrixBlock(
+            "Every method under every shift",
+            f"All trained or tuned on {HOME.label}. SSIM inside the body against the MVUE reference.",
+            methods=tuple(Choice(name, {"method": name}) for name in ("zero-filled", *METHODS)),
+            tests=tests,
+            where=lab.SHOWN,
+        ),
+        *(
+            ScatterBlock(
+                f"{shift} against {HOME.label}",
+                "Each point is a method; the line is fitted through all of them. Above it: a method that "
+                "keeps more than its score at home foretells.",
+                points=tuple(
+                    Point(
+                        name,
+                        {"method": name, "test": HOME.label},
+                        {"method": name, "test": shift},
+                        group=_kind(name),
+                        in_fit=True,
+                    )
+                    for name in METHODS
+                ),
+                where=lab.SHOWN,
+                x_label=HOME.label,
+                y_label=shift,
+            )
+            for shift in SHIFTS
+        ),
+        TableBlock(
+            f"What the shift to {AWAY.label} costs",
+            "Each method from knees above the same from brains, both on the same brains.",
+            rows=both_homes,
+            columns=(Choice(AWAY.label, {"test": AWAY.label}),),
+            where=lab.SHOWN,
+        ),
+        ImagesBlock(
+            "What it looks like",
+            f"{AWAY.label}: the slice with the median and with the worst score of the unrolled network from "
+            "knees. Error maps on one scale.",
+            examples=study.examples(AWAY.label, by="unrolled", labels=labels),
+        ),
+        TextBlock(
+            "What is compared",
+            paragraphs=(
+                "Brains and knees differ in how hard they are, so a lower score on brains alone shows no "
+                "loss. The cost of a shift is therefore taken against the same method trained or tuned on "
+                "brains, on the same brains. GRAPPA is fitted to each scan and has no home; CG-SENSE has a "
+                "ridge alone.",
+            ),
+        ),
+    )
+
+
+def _kind(method: str) -> str:
+    if method in families.NETWORKS:
+        return "trained"
+    return "sparse" if method in families.SPARSE else "parallel imaging"
