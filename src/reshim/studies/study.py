@@ -129,8 +129,9 @@ class Study:
         """
         reader = None if undersampled is None else Undersampled(undersampled)
         if undersampled not in self._pools:
-            read = {} if reader is None else {"read": reader}
-            self._pools[undersampled] = Pool(remove_oversampling=settings.remove_oversampling, **read)
+            self._pools[undersampled] = Pool(
+                remove_oversampling=settings.remove_oversampling, read=load if reader is None else reader
+            )
         groups = self._groups(where, share)
         validation = self.scans(_any_of(where), "val")
         if reader is not None:
