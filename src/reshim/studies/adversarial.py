@@ -1,0 +1,226 @@
+"""Which methods does a small perturbation of the samples break: trained ones alone, or sparse ones too?
+
+Paper   M. Z. Darestani, A. Chaudhari and R. Heckel, ICML 2021 (arXiv:2102.06103).
+Claim   trained and untrained methods are both sensitive to small worst-case perturbations, while noise of
+        the same norm does little to any.
+Data    knees (PD, 3 T), the two central slices of each test subject; --tiny: small ones.
+Cost    about 40 minutes on two cores; --tiny: about a minute.
+Run     reshim study adversarial
+"""
+
+from dataclasses import replace
+from itertools import pairwise
+
+from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast, UpperBoundBelow
+from reshim.evaluation.quantities import Average, Difference, Score
+from reshim.report.blocks import (
+    Block,
+    Choice,
+    ClaimsBlock,
+    DosesBlock,
+    ImagesBlock,
+    MatrixBlock,
+    TableBlock,
+    TextBlock,
+)
+from reshim.robustness.attack import Attack, GradientAttack, RandomNoise, RandomSearch, Transfer
+from reshim.studies import families, lab
+from reshim.studies.study import Embedded, Study
+from reshim.types import Reconstructor
+
+TITLE = "Worst-case perturbations, for every method that has a gradient and for one that has none"
+PAPER = "Darestani, Chaudhari and Heckel, ICML 2021"
+
+HOME = lab.KNEE_PD
+BUDGETS = (0.01, 0.02, 0.04)
+MIDDLE = 0.02
+"""The budget at which gradients are checked: restarts, random search, transfer."""
+
+SENSITIVE = 0.02
+"""A loss of SSIM that counts as being sensitive."""
+
+FOLLOWED = (*families.NETWORKS, *families.SPARSE, "CG-SENSE")
+"""Methods with a gradient from image to samples; GRAPPA meets random search and the others' attacks."""
+
+SOURCES = ("unrolled", "L1-wavelet")
+"""Whose attacks the others meet."""
+
+
+def embedded(tiny: bool) -> Embedded:
+    """Which scans are simulated where no catalog is given."""
+    return lab.embedded(HOME, tiny=tiny)
+
+
+def under(method: str, attack: str, budget: float = MIDDLE) -> Score:
+    """The score of a method under an attack."""
+    return lab.on(method, HOME, attack=attack, budget=budget)
+
+
+def clean(method: str) -> Score:
+    """The score of a method on clean samples of the same slices."""
+    return under(method, "none", 0.0)
+
+
+def loss(method: str, attack: str = "gradient", budget: float = MIDDLE) -> Difference:
+    """What an attack takes."""
+    return Difference(clean(method), under(method, attack, budget))
+
+
+def checks(method: str) -> tuple[str, ...]:
+    """The attacks that would do more than the gradient's where the gradient is masked."""
+    lent = (f"transfer from {source}" for source in SOURCES if source != method)
+    return ("search", *lent)
+
+
+CLAIMS = (
+    Claim(
+        "trained-sensitive",
+        f"every network loses more than {SENSITIVE} to a perturbation of {MIDDLE:.0%} of the samples' norm",
+        AllOf(tuple(LowerBoundAbove(loss(name), SENSITIVE) for name in families.NETWORKS)),
+        paper="9.1 dB (VarNet), 10.7 dB (U-net) at 8 % of the full k-space, one slice",
+    ),
+    Claim(
+        "sparse-sensitive",
+        f"every sparse method loses more than {SENSITIVE} to a perturbation of {MIDDLE:.0%}",
+        AllOf(tuple(LowerBoundAbove(loss(name), SENSITIVE) for name in families.SPARSE)),
+        paper="10.5 dB (L1-wavelet) at 8 % of the full k-space, one slice",
+    ),
+    Claim(
+        "not-noise",
+        "an attack takes more than noise of the same norm, from every method",
+        AllOf(tuple(LowerBoundAbove(Difference(under(n, "noise"), under(n, "gradient"))) for n in FOLLOWED)),
+    ),
+    Claim(
+        "dose",
+        "twice the budget takes more, from every method",
+        AllOf(
+            tuple(
+                LowerBoundAbove(Difference(under(name, "gradient", low), under(name, "gradient", high)))
+                for name in FOLLOWED
+                for low, high in pairwise(BUDGETS)
+            )
+        ),
+    ),
+    Claim(
+        "not-masked",
+        "neither random search nor another method's attack takes 0.005 more than the method's own gradient",
+        AllOf(
+            tuple(
+                LowerBoundAtLeast(Difference(under(name, check), under(name, "gradient")), -0.005)
+                for name in FOLLOWED
+                for check in checks(name)
+            )
+        ),
+    ),
+    Claim(
+        "restarts-agree",
+        "a second random start takes less than 0.01 more, on average over methods",
+        UpperBoundBelow(
+            Average(tuple(Difference(under(n, "gradient"), under(n, "two starts")) for n in FOLLOWED)), 0.01
+        ),
+    ),
+)
+
+
+def run(study: Study) -> None:
+    """Attack every method by its gradient at every budget, and check the gradients at the middle one."""
+    methods = families.all_of(study, HOME)
+    with_gradient = {name: methods[name] for name in FOLLOWED}
+    steps, queries = (2, 3) if study.tiny else (10, 40)
+    _score(study, methods, "none", 0.0, None)
+    for budget in BUDGETS:
+        _score(study, methods, "noise", budget, RandomNoise(budget))
+        _score(study, with_gradient, "gradient", budget, GradientAttack(budget, steps=steps))
+    own = GradientAttack(MIDDLE, steps=steps)
+    _score(study, with_gradient, "two starts", MIDDLE, replace(own, restarts=2))
+    _score(study, with_gradient, "gradient, from the reference", MIDDLE, replace(own, towards="reference"))
+    _score(study, methods, "search", MIDDLE, RandomSearch(MIDDLE, queries=queries))
+    for source in SOURCES:
+        others = {name: method for name, method in methods.items() if name != source}
+        lent = Transfer(MIDDLE, attack=own, source=methods[source])
+        _score(study, others, f"transfer from {source}", MIDDLE, lent)
+
+
+def _score(
+    study: Study, methods: dict[str, Reconstructor], name: str, budget: float, attack: Attack | None
+) -> None:
+    evaluation = replace(lab.EVALUATION, slices=(0, 1) if study.tiny else (1, 2))
+    study.compare(
+        methods,
+        HOME.where,
+        evaluation,
+        test=HOME.label,
+        columns={"attack": name, "budget": budget},
+        keep_images=name == "gradient" and budget == MIDDLE,
+        disturbance=attack,
+    )
+
+
+def page(study: Study) -> tuple[Block, ...]:
+    """Damage against budget, the checks on gradients, images."""
+    gradient = {**lab.SHOWN, "attack": ("none", "gradient")}
+    noise = {**lab.SHOWN, "attack": ("none", "noise")}
+    own = ("none", "noise", "gradient", "two starts", "gradient, from the reference", "search")
+    kinds = (*own, *(f"transfer from {source}" for source in SOURCES))
+    middle = tuple(
+        Choice(kind, {"attack": kind, "budget": 0.0 if kind == "none" else MIDDLE}) for kind in kinds
+    )
+    return (
+        ClaimsBlock(),
+        DosesBlock(
+            "Score under attack",
+            "Budget 0 is the clean scan; the budget is a share of the acquired samples' norm.",
+            dose="budget",
+            lines=tuple(Choice(name, {"method": name}) for name in FOLLOWED),
+            where=gradient,
+            x_label="norm of the perturbation over that of the samples",
+        ),
+        DosesBlock(
+            "Score under noise of the same norm",
+            dose="budget",
+            lines=tuple(Choice(name, {"method": name}) for name in families.EVERY),
+            where=noise,
+            x_label="norm of the noise over that of the samples",
+        ),
+        MatrixBlock(
+            f"Every attack at {MIDDLE:.0%}",
+            "Lower is worse for the method. A column beside 'gradient' that lies below it would say that the "
+            "method's gradient is masked. GRAPPA has no gradient.",
+            methods=tuple(Choice(name, {"method": name}) for name in FOLLOWED),
+            tests=middle,
+            where=lab.SHOWN,
+        ),
+        TableBlock(
+            "The table to copy",
+            rows=tuple(Choice(name, {"method": name}) for name in families.EVERY),
+            columns=tuple(
+                Choice(f"{label} {metric}", {**where, "metric": metric})
+                for metric in ("ssim", "psnr")
+                for label, where in (
+                    ("clean", {"attack": "none"}),
+                    ("noise", {"attack": "noise", "budget": MIDDLE}),
+                    ("search", {"attack": "search"}),
+                )
+            ),
+            where={"target": "mvue", "region": "support"},
+        ),
+        ImagesBlock(
+            "What it looks like",
+            f"Each method under its own attack at {MIDDLE:.0%}: the slices with the median and the worst "
+            "score of the unrolled network.",
+            examples=study.examples(HOME.label, by="unrolled", labels=FOLLOWED),
+        ),
+        TextBlock(
+            "How methods are attacked",
+            paragraphs=(
+                "Projected gradient ascent away from the method's own clean image (and, in a column of its "
+                "own, away from the reference). Networks are followed through their layers, unrolled ones "
+                "through their solves, L1-wavelet, total variation and CG-SENSE through their fixed number "
+                "of iterations. Coil maps and weights are constants of the attack; maps are then estimated "
+                "from the attacked samples, as after a scan.",
+                "Random search proposes ripples in windows of the image, as every coil would see them, and "
+                "needs images alone. Norms are of the acquired samples, slice by slice: 2 % here is not 2 % "
+                "of the full k-space as in the paper.",
+            ),
+        ),
+    )
