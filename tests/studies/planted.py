@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from reshim.evaluation.claims import AllOf
-from reshim.evaluation.quantities import Score
+from reshim.evaluation.quantities import Ratio, Score
 from reshim.evaluation.statistics import Interval
 from reshim.rows import SCHEMA
 
@@ -36,14 +36,18 @@ def levels(claims, clear_of: float, steps: int = 6000):
         drawn = dict(zip(leaves, (means + shifts).T, strict=True))
         slope, lacking = np.zeros(len(leaves)), 0.0
         for rule in rules:
+            share = isinstance(rule.quantity, Ratio)
+            if share and side < 0:
+                continue  # a share of a gap that is none is undefined, and does not hold
+            wanted = abs(clear_of) * (100 if share else 1)
             values = rule.quantity.draw(drawn)
             margin, beyond = (side * rule.margin(Interval(v, v, v)) for v in (values[0], values[0] + step))
-            if margin < abs(clear_of):
-                lacking += abs(clear_of) - margin
+            if margin < wanted:
+                lacking += wanted - margin
                 slope -= (beyond - margin) / step * (values[1:] - values[0]) / step
         if not lacking > 0:
             return dict(zip(leaves, means, strict=True))
-        means = means - 2e-4 * slope / np.abs(slope).max()
+        means = means - 1e-3 * slope / np.abs(slope).max()
     raise AssertionError(f"no levels found: {lacking} is still lacking")
 
 

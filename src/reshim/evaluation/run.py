@@ -15,13 +15,15 @@ from torch import Tensor
 from reshim.acquire import Sampling, Scheme, measure, reference, sampling_of, without_oversampling
 from reshim.digest import digest
 from reshim.errors import BadScanError
+from reshim.evaluation.regions import BOXES, region_of
 from reshim.evaluation.store import Store
-from reshim.metrics import METRICS, match_statistics, support
+from reshim.metrics import METRICS, match_statistics
 from reshim.physics.fourier import center_crop
 from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
 from reshim.robustness.disturbance import Disturbance
 from reshim.scans import load, load_reference
+from reshim.scans.boxes import Annotations, Box, simulated_boxes
 from reshim.types import Acquisition, MapEstimator, Measurement, Outcome, Reconstructor, ScanRecord
 
 
@@ -45,7 +47,7 @@ class Evaluation:
     """References: ``mvue``, ``rss``, and ``clean`` for simulated scans."""
 
     regions: tuple[str, ...] = ("support", "all")
-    """Where scores are taken."""
+    """Where scores are taken: ``support``, ``all``; around findings ``box``, ``box-small``, ``box-large``."""
 
     metrics: tuple[str, ...] = ("ssim", "psnr", "nmse")
     """Names of `reshim.metrics.METRICS`; with the suffix ``_matched`` after matching mean and deviation."""
@@ -58,6 +60,9 @@ class Evaluation:
 
     remove_oversampling: bool = True
     """Cut the readout's oversampling away first."""
+
+    annotations: Annotations | None = field(default=None, metadata={"digest": False})
+    """Boxes for the regions that need them; None takes those in the files of simulated scans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,8 @@ class _Prepared:
     measurement: Measurement
     sampling: Sampling
     references: dict[str, Tensor]
+    boxes: list[Box]
+    """Around findings: like the references, never shown to a method."""
 
     @classmethod
     def of(cls, record: ScanRecord, evaluation: Evaluation, disturbance: Disturbance | None) -> "_Prepared":
@@ -148,6 +155,7 @@ class _Prepared:
             evaluation.estimate(measurement),
             sampling_of(measurement, evaluation.scheme),
             {target: _reference(record, acquisition, target, evaluation) for target in evaluation.targets},
+            _boxes(record, evaluation),
         )
 
     def seen_by(
@@ -158,6 +166,12 @@ class _Prepared:
             return self.measurement
         first = next(iter(self.references.values()))
         return disturbance.of_measurement(self.measurement, method, first).with_maps(evaluation.estimate)
+
+
+def _boxes(record: ScanRecord, evaluation: Evaluation) -> list[Box]:
+    if not set(BOXES) & set(evaluation.regions):
+        return []
+    return evaluation.annotations.of(record) if evaluation.annotations else simulated_boxes(record)
 
 
 def _reference(record: ScanRecord, acquisition: Acquisition, target: str, evaluation: Evaluation) -> Tensor:
@@ -208,7 +222,7 @@ def _rows(
         **facts,
     }
     for target, image in prepared.references.items():
-        for scores in _scores(magnitude, image, evaluation):
+        for scores in _scores(magnitude, image, evaluation, prepared.boxes, measurement.slices or ()):
             values, empty = scores.pop("values"), scores.pop("empty")
             for index, value in enumerate(values):
                 number = (measurement.slices or range(len(values)))[index]
@@ -218,17 +232,23 @@ def _rows(
                     "slice": int(number),
                     "adapted": outcome.adapted[index],
                     "target": target,
-                    # A slice without any support has no score in it; any other NaN is the method's.
+                    # A slice without any pixel of the region has no score; any other NaN is the method's.
                     "value": None if empty[index] else float(value),
                 }
 
 
-def _scores(magnitude: Tensor, target: Tensor, evaluation: Evaluation) -> Iterator[dict[str, Any]]:
+def _scores(
+    magnitude: Tensor,
+    target: Tensor,
+    evaluation: Evaluation,
+    boxes: Sequence[Box] = (),
+    slices: Sequence[int] = (),
+) -> Iterator[dict[str, Any]]:
     """Every region and metric of a volume, in double precision."""
     magnitude, target = magnitude.double(), target.double()
     volume_max = target.max().expand(target.shape[0])
     for region in evaluation.regions:
-        where = support(target, volume_max) if region == "support" else None
+        where = region_of(region, target, volume_max, boxes, slices)
         empty = [False] * len(target) if where is None else (~where.any(-1).any(-1)).tolist()
         for metric in evaluation.metrics:
             base = metric.removesuffix("_matched")
@@ -257,4 +277,6 @@ def _key(
     adapt: str,
     extra: Mapping[str, Any],
 ) -> str:
-    return digest(record.fingerprint, record.scan_id, record.split, method, evaluation, adapt, extra)
+    parts = (record.fingerprint, record.scan_id, record.split, method, evaluation, adapt, extra)
+    # Named only where there are any: rows that know of no boxes stay where they are.
+    return digest(*parts) if evaluation.annotations is None else digest(*parts, evaluation.annotations)

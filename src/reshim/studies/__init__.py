@@ -4,14 +4,18 @@ import importlib
 from types import ModuleType
 
 STUDIES = {
+    "adversarial": "adversarial",
     "distributional-overfitting": "distributional_overfitting",
     "diverse-anatomy": "diverse_anatomy",
     "diverse-contrast": "diverse_contrast",
     "diverse-field": "diverse_field",
+    "diverse-forward-model": "diverse_forward_model",
     "diverse-large": "diverse_large",
-    "adversarial": "adversarial",
+    "diverse-skew": "diverse_skew",
     "first-look": "first_look",
     "natural-shift": "natural_shift",
+    "site-adaptation": "site_adaptation",
+    "ssdu-vs-supervised": "ssdu_vs_supervised",
     "ttt-acceleration": "ttt_acceleration",
     "ttt-anatomy": "ttt_anatomy",
     "ttt-dataset": "ttt_dataset",

@@ -5,7 +5,7 @@ Ours differs: differences are paired over subjects with intervals, a union of th
 number of updates stands beside the union, and the checkpoint is chosen in distribution.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reshim.evaluation.claims import (
@@ -30,6 +30,7 @@ from reshim.report.blocks import (
 from reshim.studies.lab import EVALUATION, NAMES, SHOWN, Distribution, any_of, on, training
 from reshim.studies.study import Study
 from reshim.training.run_folder import Trained
+from reshim.types import Reconstructor
 
 TOLERANCE = {"unet-tiny": 0.003, "unrolled-tiny": 0.003, "vit-tiny": 0.005, "varnet-tiny": 0.005}
 """SSIM that one network for all may lack on a specialist's own distribution."""
@@ -69,7 +70,7 @@ def called(network: str, part: Part, share: float = 1.0) -> str:
     return f"{NAMES[network]}: {part.label}{size}"
 
 
-def compare(study: Study, methods: dict[str, Trained], tests: Sequence[Distribution]) -> None:
+def compare(study: Study, methods: Mapping[str, Reconstructor], tests: Sequence[Distribution]) -> None:
     """Score methods on distributions, each undersampled in its own way; what was scored is passed over."""
     there = {(called["method"], called["test"]) for _, called in study.finished}
     for test in tests:

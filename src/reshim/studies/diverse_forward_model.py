@@ -1,0 +1,60 @@
+"""Is one network of all accelerations, and of all masks, as good under each as the one trained for it?
+
+Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271): shifts of the forward model are named, figures
+        were not to be had.
+Claim   one network of 2x, 4x and 8x is within 0.003 SSIM of the specialist of each; so is one of equispaced,
+        random and Gaussian masks; so is one of 12 and 16 coils.
+Data    brains T2 at 3 T under each rate and mask; 12 coils are those of the simulated 1.5 T scanner (with a
+        catalog: 1.5 T against 3 T, whatever their coils).
+Cost    about 25 minutes on two cores; --tiny: under a minute.
+Run     reshim study diverse-forward-model
+"""
+
+from reshim.acquire import Scheme
+from reshim.report.blocks import Block, ClaimsBlock
+from reshim.studies import lab
+from reshim.studies.diverse import OneForAll, Part
+from reshim.studies.study import Embedded, Study
+
+TITLE = "Accelerations, masks and coils: one network or one each"
+PAPER = "Lin and Heckel, ICML 2024"
+NETWORKS = ("unet-tiny", "unrolled-tiny")
+SCANS = lab.BRAIN_T2
+
+RATES = OneForAll(
+    "rate",
+    tuple(
+        Part.of(SCANS if rate == 4 else SCANS.under(Scheme("equispaced", rate), f"{SCANS.label}, {rate}x"))
+        for rate in (2, 4, 8)
+    ),
+    NETWORKS,
+    "2x, 4x and 8x",
+)
+MASKS = OneForAll(
+    "mask",
+    (
+        Part.of(SCANS),
+        *(Part.of(SCANS.under(Scheme(mask, 4), f"{SCANS.label}, {mask}")) for mask in ("random", "gaussian")),
+    ),
+    NETWORKS,
+    "three masks",
+)
+COILS = OneForAll("coils", (Part.of(SCANS), Part.of(lab.BRAIN_T2_15)), NETWORKS, "16 and 12 coils")
+QUESTIONS = (RATES, MASKS, COILS)
+CLAIMS = tuple(claim for question in QUESTIONS for claim in question.claims())
+
+
+def embedded(tiny: bool) -> Embedded:
+    """Which scans are simulated where no catalog is given."""
+    return lab.embedded(SCANS, lab.BRAIN_T2_15, tiny=tiny)
+
+
+def run(study: Study) -> None:
+    """Train under each rate, each mask and each coil array, and under all; score all under all."""
+    for question in QUESTIONS:
+        question.run(study)
+
+
+def page(study: Study) -> tuple[Block, ...]:
+    """Claims, then rates, masks and coils."""
+    return (ClaimsBlock(), *(block for question in QUESTIONS for block in question.blocks(study)))

@@ -1,0 +1,129 @@
+"""Is one network still as good on each distribution where one has ten times the scans of the other?
+
+Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271), section 3, skewed data (about 10:1).
+Claim   a network of all scans of P and a tenth of those of Q is within 0.003 SSIM of the specialist of P on
+        P, and of the specialist of that tenth on Q; against the specialist of all of Q it is claimed apart.
+Data    knees and brains at 3 T either way round, of the catalog, or simulated.
+Cost    about 15 minutes on two cores; --tiny: under a minute.
+Run     reshim study diverse-skew
+"""
+
+from dataclasses import dataclass
+
+from reshim.evaluation.claims import AllOf, Claim, LowerBoundAtLeast
+from reshim.evaluation.quantities import Difference
+from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock
+from reshim.studies import lab
+from reshim.studies.diverse import TOLERANCE, Part, called, compare, learning_curves
+from reshim.studies.lab import NAMES, SHOWN, on
+from reshim.studies.study import Embedded, Study
+
+TITLE = "Ten scans of one kind for each of another"
+PAPER = "Lin and Heckel, ICML 2024"
+NETWORKS = ("unet-tiny", "unrolled-tiny")
+FEW = 0.1
+"""Of the subjects of the rarer distribution; one of 14 where scans are simulated."""
+
+
+@dataclass(frozen=True)
+class Skew:
+    """Many scans of one part, few of another."""
+
+    many: Part
+    few: Part
+
+    @property
+    def id(self) -> str:
+        """Begins the ids of the claims."""
+        return f"few-{self.few.label}"
+
+    def joint(self, network: str) -> str:
+        """What rows call the network of both."""
+        return f"{NAMES[network]}: {self.many.label} and few {self.few.label}"
+
+    def alone(self, network: str) -> str:
+        """What rows call the network of the few."""
+        return f"{NAMES[network]}: few {self.few.label}"
+
+    def claims(self, network: str) -> tuple[Claim, ...]:
+        """No loss on the many, nor on the few."""
+        start, bound = f"{self.id}-{network.removesuffix('-tiny')}", TOLERANCE[network]
+
+        def not_below(part: Part, specialist: str) -> AllOf:
+            joint = self.joint(network)
+            return AllOf(
+                tuple(
+                    LowerBoundAtLeast(Difference(on(joint, test), on(specialist, test)), -bound)
+                    for test in part.distributions
+                )
+            )
+
+        paper = "comparable at 10:1 (no figure known)"
+        joint, few = self.joint(network), self.few.label
+        return (
+            Claim(
+                f"{start}-many",
+                f"{joint} is within {bound:g} of the specialist on {self.many.label}",
+                not_below(self.many, called(network, self.many)),
+                paper=paper,
+            ),
+            Claim(
+                f"{start}-few",
+                f"{joint} is within {bound:g} of the specialist of the same few {few}",
+                not_below(self.few, self.alone(network)),
+                paper=paper,
+            ),
+            Claim(
+                f"{start}-full",
+                f"{joint} is within {bound:g} of the specialist of all {few}, ten times as many",
+                not_below(self.few, called(network, self.few)),
+            ),
+        )
+
+    def run(self, study: Study, network: str) -> None:
+        """Train on many and few, on the few, and on all of each; score all on both."""
+        settings = lab.training(study.tiny, network)
+        shares = {self.many.where: 1.0, self.few.where: FEW}
+        everywhere = dict.fromkeys(shares)
+        joint = self.joint(network)
+        methods = {
+            joint: study.train(joint, network, everywhere, settings, share=shares),
+            self.alone(network): self.few.train(study, network, FEW, self.alone(network)),
+            **{called(network, part): part.train(study, network) for part in (self.many, self.few)},
+        }
+        compare(study, methods, (*self.many.distributions, *self.few.distributions))
+
+
+KNEES, BRAINS = Part("knees", (lab.KNEE_PD,)), Part("brains", (lab.BRAIN_T2,))
+SKEWS = (Skew(KNEES, BRAINS), Skew(BRAINS, KNEES))
+CLAIMS = tuple(claim for skew in SKEWS for network in NETWORKS for claim in skew.claims(network))
+
+
+def embedded(tiny: bool) -> Embedded:
+    """Which scans are simulated where no catalog is given."""
+    return lab.embedded(lab.KNEE_PD, lab.BRAIN_T2, tiny=tiny)
+
+
+def run(study: Study) -> None:
+    """Both ways round, for each network."""
+    for skew in SKEWS:
+        for network in NETWORKS:
+            skew.run(study, network)
+
+
+def page(study: Study) -> tuple[Block, ...]:
+    """Claims, a matrix for each network, training, the table to copy."""
+    tests = (lab.KNEE_PD.test, lab.BRAIN_T2.test)
+    rows = {
+        network: [called(network, part) for part in (KNEES, BRAINS)]
+        + [label for skew in SKEWS for label in (skew.alone(network), skew.joint(network))]
+        for network in NETWORKS
+    }
+    choices = {n: tuple(Choice(label, {"method": label}) for label in labels) for n, labels in rows.items()}
+    matrices = tuple(
+        MatrixBlock(f"{NAMES[n]}: trained on what, scored on what", "", choices[n], tests, SHOWN, True)
+        for n in NETWORKS
+    )
+    everything = tuple(choice for each in choices.values() for choice in each)
+    table = TableBlock("The table to copy", rows=everything, columns=tests, where=SHOWN)
+    return (ClaimsBlock(), *matrices, learning_curves(study, list(study.runs)), table)
