@@ -63,10 +63,26 @@ XML = """<?xml version="1.0"?>
       </kspace_encoding_step_2>
       <slice><minimum>0</minimum><maximum>{slice_max}</maximum><center>0</center></slice>
       <contrast><minimum>0</minimum><maximum>{contrast_max}</maximum><center>0</center></contrast>
+{limits}
     </encodingLimits>
     <trajectory>{trajectory}</trajectory>
   </encoding>
+{user}
 </ismrmrdHeader>"""
+
+
+def limit(name: str, maximum: int) -> str:
+    """One more of the header's limits."""
+    return f"<{name}><minimum>0</minimum><maximum>{maximum}</maximum><center>0</center></{name}>"
+
+
+def user(**values: int) -> str:
+    """User parameters of whole numbers."""
+    each = (
+        f"<userParameterLong><name>{name}</name><value>{value}</value></userParameterLong>"
+        for name, value in values.items()
+    )
+    return f"<userParameters>{''.join(each)}</userParameters>"
 
 
 def line(
@@ -110,6 +126,8 @@ def write_mrd(path: Path, lines: list, matrix: tuple[int, int, int], coils: int,
         "z_center": z // 2,
         "slice_max": 0,
         "contrast_max": 0,
+        "limits": "",
+        "user": "",
         "trajectory": "cartesian",
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,9 @@ class ScannerHeader:
     limits: tuple[tuple[str, int], ...] = ()
     """Largest index of every counter that the header limits, e.g. ("slice", 29)."""
 
+    chop: tuple[int, int] = (0, 0)
+    """1 where lines were stored with a sign that alternates from step 1 (or 2) to the next."""
+
     n_coils: int | None = None
     trajectory: str | None = None
     vendor: str | None = None
@@ -88,6 +91,7 @@ def parse(xml: str, name: str) -> ScannerHeader:
         phase_maximum=_number(root, "encoding/encodingLimits/kspace_encoding_step_1/maximum", int),
         partition_center=_number(root, "encoding/encodingLimits/kspace_encoding_step_2/center", int),
         limits=_limits(root),
+        chop=_chop(root),
         n_coils=_number(root, "acquisitionSystemInformation/receiverChannels", int),
         trajectory=_text(root, "encoding/trajectory"),
         vendor=_text(root, "acquisitionSystemInformation/systemVendor"),
@@ -107,6 +111,15 @@ def _limits(root: Element) -> tuple[tuple[str, int], ...]:
         if maximum is not None and 0 <= maximum <= MAX_MATRIX:
             found.append((element.tag.split("}")[-1], maximum))
     return tuple(found[:32])
+
+
+def _chop(root: Element) -> tuple[int, int]:
+    """GE scanners at Stanford say ChopY = 0 where they alternated the sign themselves."""
+    said = {
+        _text(each, "name"): _number(each, "value", int)
+        for each in _all(root, "userParameters/userParameterLong")
+    }
+    return int(said.get("ChopY") == 0), int(said.get("ChopZ") == 0)
 
 
 def _all(root: Element, path: str) -> list[Element]:

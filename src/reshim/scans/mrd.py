@@ -8,10 +8,16 @@ Layout   HDF5 group `dataset`: `xml` (header), `data` (one record a line: head, 
          interleaved float32). Lines say where they belong: encode steps 1 and 2, slice, contrast, phase, set.
 Quirks   noise lines come first (they give the coils' covariance); phase-correction and navigator lines are no
          image; asymmetric echoes start off centre; lines may run backwards; averages are averaged.
-         A 3D scan is listed once for each of its three views; where it is undersampled, only the view along
-         readout exists, because a transform along an undersampled axis would fold.
-Not done the calibration-line phase correction of Stanford's 2D fast spin echoes (several shots), so their
-         images ghost a little; non-Cartesian trajectories are refused.
+         Contrasts, repetitions and sets are scans of one subject each; time frames (`phase`) of a flat scan
+         are slices. A 3D scan is listed once for each of its three views; where it is undersampled, only the
+         view along readout exists, because a transform along an undersampled axis would fold.
+         Stanford's 2D fast spin echoes of several segments carry one calibration line a segment behind the
+         last encoding step: each segment's phase is corrected by it (`lines.py`). Lines that the scanner
+         stored with alternating sign (user parameters ChopY, ChopZ of 0) are turned back. OCMR's undersampled
+         files have other lines in every time frame, so only what all frames share can be read.
+Not done non-Cartesian trajectories are refused; Stanford's `rec_std` is not used; SKM-TEA has another layout.
+Unverified  vendor, field and coil counts of Stanford, NYU and AHEAD; where headers state them, they win.
+Citation the papers above.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,6 +34,7 @@ from torch import Tensor
 from reshim.errors import BadScanError
 from reshim.scans import hdf5, vocabulary
 from reshim.scans.header import ScannerHeader, parse
+from reshim.scans.lines import Line, Matrix, Purpose, Sorted, line_mask, sort_lines
 from reshim.scans.reader import check_samples, chosen_slices, make_record
 from reshim.scans.volume import Volume, crop_of, matrix_of, spacing_of
 from reshim.types import Acquisition, ScanRecord
@@ -37,7 +44,8 @@ MAX_BYTES = 64 << 30
 LINES_AT_ONCE = 1024
 _NOISE, _PARALLEL_ONLY, _REVERSE, _NAVIGATOR, _PHASE_CORRECTION = 19, 20, 22, 23, 24
 _NO_IMAGE = (_NOISE, _PARALLEL_ONLY, _NAVIGATOR, _PHASE_CORRECTION, 25, 26, 27, 28)
-_FRAME = ("slice", "contrast", "phase", "repetition", "set")
+_FLAT_FRAME, _FLAT_SCAN = ("slice", "phase"), ("contrast", "repetition", "set")
+_COUNTERS = (*_FLAT_SCAN, *_FLAT_FRAME)
 VIEWS = {"x": "axial", "y": "coronal", "z": "sagittal"}
 """Names of the views where partitions run from left to right, as in the 3D collections here."""
 
@@ -56,7 +64,36 @@ COLLECTIONS: dict[str, dict[str, Any]] = {
 class _Head:
     header: ScannerHeader
     n_coils: int
-    n_frames: int
+
+    @property
+    def scan_counters(self) -> tuple[str, ...]:
+        """Counters that tell scans of the file apart; in a 3D scan there is no slice or frame below them."""
+        return _FLAT_SCAN if self.matrix[2] == 1 else _COUNTERS
+
+    @property
+    def frame_counters(self) -> tuple[str, ...]:
+        """Counters that tell slices of one scan apart."""
+        return _FLAT_FRAME if self.matrix[2] == 1 else ()
+
+    def count(self, counters: tuple[str, ...]) -> int:
+        """How many values the header allows to some counters together."""
+        limits = dict(self.header.limits)
+        return int(np.prod([limits.get(name, 0) + 1 for name in counters], dtype=object) or 1)
+
+    @property
+    def scans(self) -> list[dict[str, int]]:
+        """The scans of the file, each by those counters that count more than one."""
+        limits = dict(self.header.limits)
+        counted = [name for name in self.scan_counters if limits.get(name, 0) > 0]
+        return [
+            dict(zip(counted, index, strict=True))
+            for index in np.ndindex(*(limits[name] + 1 for name in counted))
+        ]
+
+    @property
+    def is_segmented(self) -> bool:
+        """True where the header counts several segments (shots) of an echo train."""
+        return dict(self.header.limits).get("segment", 0) > 0
 
     @property
     def matrix(self) -> tuple[int, int, int]:
@@ -67,15 +104,6 @@ class _Head:
     def recon(self) -> tuple[int, int, int]:
         recon = self.header.recon_matrix or self.matrix
         return tuple(min(a, b) for a, b in zip(recon, self.matrix, strict=True))  # type: ignore[return-value]
-
-
-@dataclass(frozen=True)
-class _Sorted:
-    """All lines where they belong: (frame, coil, x, y, z), and which of y and z were acquired."""
-
-    samples: np.ndarray
-    acquired: np.ndarray
-    covariance: np.ndarray | None
 
 
 def matches(path: Path) -> bool:
@@ -109,35 +137,34 @@ def read_records(path: Path, root: Path | None = None, root_name: str | None = N
     }
     for name, value in COLLECTIONS.get(dataset, {}).items():
         common[name] = common.get(name) or value
-    if head.matrix[2] == 1:
-        shape = (head.n_frames, *head.matrix[:2])
-        view = vocabulary.view_of(*names)
-        return [
-            _record(
-                path, root, root_name, dataset, common, shape, head.recon[:2], header.spacing_mm, view=view
-            )
-        ]
-    records: list[ScanRecord] = []
+    view = vocabulary.view_of(*names) if head.matrix[2] == 1 else None
     xyz_mm = None if header.spacing_mm is None else (*header.spacing_mm[1:], header.spacing_mm[0])
-    for axis in ("z", "x", "y"):
-        spacing = None if xyz_mm is None else spacing_of(xyz_mm, axis)
-        first = records[0].scan_id if records else None
-        shape, crop = matrix_of(head.matrix, axis), crop_of(head.recon, axis)
-        records.append(
-            _record(
-                path,
-                root,
-                root_name,
-                dataset,
-                common,
-                shape,
-                crop,
-                spacing,
-                view=VIEWS[axis],
-                view_of=first,
-                part=axis,
+    records: list[ScanRecord] = []
+    for scan in head.scans:
+        for axis in ("z",) if head.matrix[2] == 1 else ("z", "x", "y"):
+            shape, crop = matrix_of(head.matrix, axis), crop_of(head.recon, axis)
+            if head.matrix[2] == 1:
+                shape = (head.count(head.frame_counters), *shape[1:])
+            parts = [f"{name}{number + 1}" for name, number in scan.items()]
+            parts += [] if head.matrix[2] == 1 else [axis]
+            echoes = header.echo_ms[scan.get("contrast", 0) :][:1]
+            known = common | ({"echo_ms": echoes[0]} if echoes else {})
+            records.append(
+                _record(
+                    path,
+                    root,
+                    root_name,
+                    dataset,
+                    known,
+                    shape,
+                    crop,
+                    None if xyz_mm is None else spacing_of(xyz_mm, axis),
+                    view=VIEWS[axis] if head.matrix[2] > 1 else view,
+                    view_of=records[0].scan_id if records else None,
+                    part="-".join(parts) or None,
+                    extra={"axis": axis, "scan": scan},
+                )
             )
-        )
     return records
 
 
@@ -146,15 +173,17 @@ def load(
 ) -> Acquisition:
     """The slices' k-space; see `scans.load`."""
     head = _read_head(path)
-    axis = (record.extra.get("part") if record is not None else None) or "z"
+    about = record.extra if record is not None else {}
+    axis, asked = about.get("axis", "z"), about.get("scan", {})
+    scan = tuple(int(asked.get(name, 0)) for name in head.scan_counters)
     status = path.stat()
-    lines = _sorted_lines(path, status.st_size, status.st_mtime_ns)
+    lines = _sorted_lines(path, scan, status.st_size, status.st_mtime_ns)
     flat = head.matrix[2] == 1
     acquired = torch.from_numpy(lines.acquired)
     if flat:
         # A line that some frames lack is no sample of the scan's common mask.
         kspace = torch.where(acquired[:, 0], torch.from_numpy(lines.samples[..., 0]), 0)
-        mask, acquirable = _line_mask(acquired[:, 0])
+        mask, acquirable = line_mask(acquired[:, 0])
         crop = head.recon[:2]
     else:
         volume = Volume(lines.samples[0])
@@ -207,15 +236,6 @@ def _record(
     return make_record(path, root, root_name, reader=NAME, dataset=dataset, **known)
 
 
-def _line_mask(acquired: Tensor) -> tuple[Tensor | None, Tensor]:
-    """The mask of acquired columns, None where only outer columns are missing; and what could be acquired."""
-    columns = acquired.nonzero().flatten()
-    acquirable = torch.zeros_like(acquired)
-    acquirable[columns[0] : columns[-1] + 1] = True
-    missing = bool((acquirable & ~acquired).any())
-    return (acquired[None, None, None] if missing else None), acquirable[None, None, None]
-
-
 def _read_head(path: Path) -> _Head:
     with hdf5.open_file(path) as file:
         header = parse(hdf5.text(file, "dataset/xml") or "<none/>", path.name)
@@ -234,10 +254,8 @@ def _read_head(path: Path) -> _Head:
         raise BadScanError(
             f"{path.name}: the first line has {n_coils} channels; between 1 and 1024 are expected"
         )
-    n_frames = int(
-        np.prod([maximum + 1 for name, maximum in header.limits if name in _FRAME], dtype=object) or 1
-    )
-    head = _Head(header, n_coils, n_frames)
+    head = _Head(header, n_coils)
+    n_frames = head.count(_COUNTERS)
     declared = 8 * n_coils * n_frames * int(np.prod(head.matrix, dtype=object))
     if declared > min(MAX_BYTES, hdf5.MAX_EXPANSION * path.stat().st_size):
         raise BadScanError(
@@ -263,43 +281,40 @@ def _lines(file: h5py.File) -> h5py.Dataset:
 
 
 @lru_cache(maxsize=1)
-def _sorted_lines(path: Path, size: int, mtime_ns: int) -> _Sorted:
+def _sorted_lines(path: Path, scan: tuple[int, ...], size: int, mtime_ns: int) -> Sorted:
     head = _read_head(path)
-    n_x, n_y, n_z = head.matrix
-    frames: dict[tuple[int, ...], int] = {}
-    samples = np.zeros((head.n_frames, head.n_coils, n_x, n_y, n_z), np.complex64)
-    counts = np.zeros((head.n_frames, n_y, n_z), np.int32)
-    noise = []
+    matrix = Matrix(head.n_coils, head.count(head.frame_counters), *head.matrix)
     with hdf5.open_file(path) as file:
-        for line_head, values in _each_line(_lines(file), path.name):
-            flags = int(line_head["flags"])
-            if flags >> (_NOISE - 1) & 1:
-                noise.append(values)
-            if any(flags >> (bit - 1) & 1 for bit in _NO_IMAGE) or values.shape[0] != head.n_coils:
-                continue
-            index = line_head["idx"]
-            frame = frames.setdefault(tuple(int(index[name]) for name in _FRAME), len(frames))
-            y, z = _place(index, head)
-            if frame >= head.n_frames or not (0 <= y < n_y and 0 <= z < n_z):
-                raise BadScanError(
-                    f"{path.name}: a line belongs to frame {frame}, y {y}, z {z} of {head.n_frames} frames "
-                    f"of "
-                    f"{n_y}x{n_z}; the header's limits are those of another scan"
-                )
-            if flags >> (_REVERSE - 1) & 1:
-                values = values[:, ::-1]
-            rows, columns = _rows(n_x, values.shape[1], int(line_head["center_sample"]))
-            samples[frame, :, rows, y, z] += values[:, columns]
-            counts[frame, y, z] += 1
-    samples /= np.maximum(counts, 1)[:, None, None]
-    # Frames in the order of their counters, not in the order in which the scanner happened to measure them.
-    order = [frames[key] for key in sorted(frames)]
-    acquired = np.asarray((counts[order] > 0).all(0) if order else np.zeros((n_y, n_z), bool))
-    if not acquired.any():
-        raise BadScanError(
-            f"{path.name} has no image line in common to its frames; the scan was stopped early"
-        )
-    return _Sorted(samples[order], acquired, _covariance(noise, head.n_coils))
+        lines = (_line(head, line_head, values) for line_head, values in _each_line(_lines(file), path.name))
+        return sort_lines(lines, matrix, scan, path.name)
+
+
+def _line(head: _Head, line_head: Any, values: np.ndarray) -> Line:
+    flags, index = int(line_head["flags"]), line_head["idx"]
+    y, z = _place(index, head)
+    step = int(index["kspace_encode_step_1"])
+    purpose: Purpose = "other" if any(flags >> (bit - 1) & 1 for bit in _NO_IMAGE) else "image"
+    if flags >> (_NOISE - 1) & 1:
+        purpose = "noise"
+    elif purpose == "image" and head.is_segmented and step > (head.header.phase_maximum or step):
+        # Stanford's calibration lines are counted on behind the last encoding step.
+        purpose, z = "correction", 0
+    if (
+        purpose in ("image", "correction")
+        and (step * head.header.chop[0] + int(index["kspace_encode_step_2"]) * head.header.chop[1]) % 2
+    ):
+        values = -values
+    return Line(
+        values,
+        int(line_head["center_sample"]),
+        y,
+        z,
+        tuple(int(index[name]) for name in head.scan_counters),
+        tuple(int(index[name]) for name in head.frame_counters),
+        int(index["segment"]),
+        purpose,
+        bool(flags >> (_REVERSE - 1) & 1),
+    )
 
 
 def _each_line(data: h5py.Dataset, name: str) -> Iterator[tuple[Any, np.ndarray]]:
@@ -324,19 +339,3 @@ def _place(index: Any, head: _Head) -> tuple[int, int]:
     z_center = n_z // 2 if header.partition_center is None else header.partition_center
     z = 0 if n_z == 1 else int(index["kspace_encode_step_2"]) - z_center + n_z // 2
     return int(index["kspace_encode_step_1"]) - y_center + n_y // 2, z
-
-
-def _rows(n_x: int, n_samples: int, center: int) -> tuple[slice, slice]:
-    """Where a readout goes: its centre sample onto frequency 0, what sticks out is dropped."""
-    start = n_x // 2 - (center if 0 < center < n_samples else n_samples // 2)
-    first, last = max(start, 0), min(start + n_samples, n_x)
-    return slice(first, last), slice(first - start, last - start)
-
-
-def _covariance(noise: list[np.ndarray], n_coils: int) -> np.ndarray | None:
-    """E[n n^H] / 2 over the noise lines, so that the diagonal is the variance of the real part."""
-    usable = [values for values in noise if values.shape[0] == n_coils]
-    if not usable or sum(values.shape[1] for values in usable) < 2 * n_coils:
-        return None
-    values = np.concatenate(usable, axis=1).astype(np.complex128)
-    return (values @ values.conj().T / (2 * values.shape[1])).astype(np.complex64)
