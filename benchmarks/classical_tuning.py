@@ -35,7 +35,7 @@ WEIGHTS: dict[str, tuple[str, Sequence[float]]] = {
     "sense": ("ridge", (0.3, 0.5, 0.7, 1.0, 1.3, 1.7, 2.2, 3.0)),
     "l1-wavelet": ("weight", (0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)),
     "total-variation": ("weight", (0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)),
-    "grappa": ("ridge", (1.0, 10.0, 30.0, 100.0, 300.0, 1000.0)),
+    "grappa": ("ridge", (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)),
 }
 
 

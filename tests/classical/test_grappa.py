@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.conftest import equispaced, make_measurement, smooth_maps
 from tests.reconstructor_checks import check_reconstructor
 
-from reshim.classical.grappa import Grappa, NotMadeOfLinesError
+from reshim.classical.grappa import Grappa, NotMadeOfLinesError, combined
 from reshim.classical.lattice import Cell, every_line, gaps, lattice_lines
 from reshim.classical.zero_filled import ZeroFilled
 from reshim.physics.fourier import to_kspace
@@ -64,6 +64,13 @@ def test_an_irregular_pattern_of_lines_is_filled_gap_by_gap():
     measurement = replace(measurement, mask=mask, kspace=kspace, calibration=block)
     assert Grappa().fill(measurement).unfilled == 0
     assert float((Grappa()(measurement) - images).norm() / images.norm()) < 0.1
+
+
+@pytest.mark.parametrize("combine", ["maps", "rss"])
+def test_the_image_is_that_of_the_filled_kspace(combine):
+    measurement, _ = make_measurement(rows=39, columns=46, acceleration=3, center=16, noise=0.01)
+    expected = combined(measurement, Grappa().fill(measurement).kspace, combine)
+    torch.testing.assert_close(Grappa(combine=combine)(measurement), expected, rtol=0, atol=2e-6)
 
 
 def test_acquired_samples_come_through_as_they_were():

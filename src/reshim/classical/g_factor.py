@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reshim.classical.grappa import Grappa, Kernel, axis_cells, coils_last, fit_kernels
+from reshim.classical.grappa import Grappa, axis_cells
+from reshim.classical.kernels import Kernel, coils_last, fit_kernels
 from reshim.physics.espirit import calibration_block
 from reshim.seeds import generator_of
 from reshim.types import Maps, Measurement, RealImage, Reconstructor

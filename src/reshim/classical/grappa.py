@@ -1,6 +1,7 @@
 """GRAPPA: missing samples as linear combinations of acquired neighbours of all coils.
 
-Source: M. A. Griswold et al., Magn. Reson. Med. 47:1202 (2002).
+Source: M. A. Griswold et al., Magn. Reson. Med. 47:1202 (2002); kernels along the readout as products in the
+image: F. A. Breuer et al., Magn. Reson. Med. 62:739 (2009).
 Ours differs from pygrappa: kernels are fitted on complete windows only (zeros beyond the calibration block
 are no data), take four acquired lines rather than a fixed width, and serve all lines of a gap from one solve.
 """
@@ -8,14 +9,22 @@ are no data), take four acquired lines rather than a fixed width, and serve all 
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from reshim.classical.kernels import Kernel, Plane, coils_last, fit_kernels
 from reshim.classical.lattice import Cell, every_line, gaps, lattice_lines
+from reshim.classical.readout import (
+    Hybrid,
+    combine_by_maps,
+    filled_lines,
+    root_sum_of_squares,
+    to_centred_kspace,
+    uncentred,
+)
 from reshim.classical.sense import Sense, shown
 from reshim.physics.espirit import calibration_block
 from reshim.physics.fourier import to_image
@@ -40,23 +49,12 @@ class Interpolation:
     """Missing samples (of one coil) that no kernel reaches."""
 
 
-Plane: TypeAlias = Complex[Tensor, "row column coil"]
-"""K-space of one slice, coils last: what is gathered then lies together in memory."""
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """Linear weights of one kind of cell."""
-
-    rows: Cell
-    columns: Cell
-    weights: Complex[Tensor, "source target"]
-    """Sources and targets each run over (row, column, coil)."""
-    misfit: float
-
-
 class NotMadeOfLinesError(ValueError):
     """The mask is no product of whole rows and columns, or nothing was acquired to fit kernels on."""
+
+
+Cells: TypeAlias = tuple[list[Cell], list[Cell]]
+"""Of the rows and of the columns."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,11 @@ class Grappa:
     readout_taps: int = 5
     """Neighbours along a fully sampled axis; odd."""
 
-    ridge: float = 300.0
-    """Tikhonov weight over the energy of the noise in the calibration sources. Tuned on P."""
+    ridge: float = 30.0
+    """Tikhonov weight over the sources' mean energy, times the square of `outer_noise`. Tuned on P."""
 
     times_noise: bool = True
-    """False takes `ridge` over the energy of the sources themselves, signal and noise, as pygrappa does."""
+    """False takes `ridge` over the sources' mean energy as it is, as pygrappa does."""
 
     combine: Literal["maps", "rss"] = "maps"
     """Coils by conj(maps), or by the root sum of squares, which has no phase."""
@@ -88,16 +86,29 @@ class Grappa:
         if self.readout_taps % 2 == 0:
             raise ValueError(f"readout_taps is {self.readout_taps}; a centred kernel needs an odd width")
 
+    @torch.no_grad()
     def __call__(self, measurement: Measurement) -> Image:
         """Return the image (batch, row, column) in the measurement's units."""
         try:
-            filled = self.fill(measurement).kspace
+            cells = axis_cells(measurement, self.taps, self.readout_taps)
         except NotMadeOfLinesError as reason:
             if self.otherwise is None:
                 raise
             log.warning("%s; %s is used instead", reason, type(self.otherwise).__name__)
             return self.otherwise(measurement)
-        return combined(measurement, filled, self.combine, self.estimate_maps)
+        if self.combine == "maps":
+            measurement = measurement.with_maps(self.estimate_maps)
+        if measurement.mask.shape[-2] > 1:
+            return combined(measurement, self._fill(measurement, cells).kspace, self.combine)
+        images = []
+        for index, (hybrid, _) in enumerate(self._lines(measurement, cells)):
+            if measurement.maps is None or self.combine == "rss":
+                size = root_sum_of_squares(hybrid)
+                images.append(torch.complex(size, torch.zeros_like(size)))
+            else:
+                maps = measurement.maps[index if measurement.maps.shape[0] > 1 else 0]
+                images.append(shown(combine_by_maps(hybrid, maps)))
+        return torch.stack(images)
 
     @torch.no_grad()
     def fill(self, measurement: Measurement) -> Interpolation:
@@ -108,46 +119,79 @@ class Grappa:
         NotMadeOfLinesError
             If the mask is not made of whole lines, or there is no calibration block to fit kernels on.
         """
-        cells = axis_cells(measurement, self.taps, self.readout_taps)
-        acquired = torch.where(measurement.mask, measurement.kspace, 0)
-        reached = _first_plane(measurement.mask).expand(acquired.shape[-2:]).clone()
-        filled, misfits = [], []
-        blocks = calibration_block(measurement)
-        weights = self.weight(measurement).flatten().tolist()
-        for item, block, weight in zip(acquired.flatten(0, -4), blocks.flatten(0, -4), weights, strict=True):
-            plane = coils_last(item)
-            whole, misfit = plane.clone(), 0.0
-            for kernel in fit_kernels(cells, coils_last(block), weight):
-                apply(kernel, plane, whole, reached)
-                misfit = max(misfit, kernel.misfit)
-            filled.append(whole.movedim(-1, 0))
-            misfits.append(misfit)
-        kspace = torch.stack(filled).reshape(acquired.shape)
-        kspace = torch.where(measurement.mask, acquired, torch.where(measurement.acquirable, kspace, 0))
+        return self._fill(measurement, axis_cells(measurement, self.taps, self.readout_taps))
+
+    def _fill(self, measurement: Measurement, cells: Cells) -> Interpolation:
+        each = self._lines if measurement.mask.shape[-2] == 1 else self._samples
+        whole = [
+            (to_centred_kspace(filled) if measurement.mask.shape[-2] == 1 else filled.movedim(-1, 0), misfit)
+            for filled, misfit in each(measurement, cells)
+        ]
+        filled = torch.stack([kspace for kspace, _ in whole])
+        filled = torch.where(measurement.acquirable, filled, 0)
+        kspace = torch.where(measurement.mask, measurement.kspace, filled)
+        misfits = kspace.real.new_tensor([misfit for _, misfit in whole])
+        reached = (places(cells[0], kspace.shape[-2])[:, None] & places(cells[1], kspace.shape[-1])) | (
+            _first_plane(measurement.mask)
+        )
         unfilled = int((~reached & _first_plane(measurement.acquirable)).sum())
-        misfit_of_each = acquired.real.new_tensor(misfits).reshape(acquired.shape[:-3])
-        return Interpolation(kspace, misfit_of_each, unfilled)
+        return Interpolation(kspace, misfits, unfilled)
+
+    def _lines(self, measurement: Measurement, cells: Cells) -> Iterator[tuple[Hybrid, float]]:
+        """Each slice filled along its columns, its rows transformed, and its worst misfit."""
+        columns = measurement.mask.reshape(-1, measurement.mask.shape[-1])[0].nonzero().flatten()
+        beyond = (
+            (~measurement.acquirable.reshape(-1, measurement.acquirable.shape[-1])[0]).nonzero().flatten()
+        )
+        for item, kernels in self._kernels(measurement, cells):
+            hybrid, misfit = filled_lines(item, columns, kernels)
+            if len(beyond):
+                hybrid.index_fill_(1, uncentred(beyond, hybrid.shape[1]), 0)
+            yield hybrid, misfit
+
+    def _samples(self, measurement: Measurement, cells: Cells) -> Iterator[tuple[Plane, float]]:
+        """Each slice filled along both axes, and its worst misfit."""
+        for item, kernels in self._kernels(measurement, cells):
+            plane, misfit = coils_last(torch.where(_first_plane(measurement.mask), item, 0)), 0.0
+            whole = plane.clone()
+            for kernel in kernels:
+                apply(kernel, plane, whole)
+                misfit = max(misfit, kernel.misfit)
+            yield whole, misfit
+
+    def _kernels(self, measurement: Measurement, cells: Cells) -> Iterator[tuple[Tensor, Iterator[Kernel]]]:
+        """Each slice with the kernels fitted to it."""
+        blocks, weights = calibration_block(measurement), self.weight(measurement).tolist()
+        for item, block, weight in zip(measurement.kspace, blocks, weights, strict=True):
+            yield item, fit_kernels(cells, coils_last(block), weight)
 
     def weight(self, measurement: Measurement) -> Float[Tensor, "*batch"]:
         """The ridge of each batch item over the mean energy of its calibration samples."""
-        batch = measurement.kspace.shape[:-3]
         if not self.times_noise:
-            return measurement.kspace.real.new_full(batch, self.ridge)
-        energy = calibration_block(measurement).abs().square().mean((-3, -2, -1))
-        noise = 2 * noise_level(measurement).square()
-        return torch.where(energy > 0, self.ridge * noise / torch.where(energy > 0, energy, 1), 0)
+            return measurement.kspace.real.new_full(measurement.kspace.shape[:-3], self.ridge)
+        return self.ridge * outer_noise(measurement).square()
 
 
-def coils_last(kspace: Complex[Tensor, "coil row column"]) -> Plane:
-    """(row, column, coil), in memory too."""
-    return kspace.movedim(0, -1).contiguous()
+def outer_noise(measurement: Measurement) -> Float[Tensor, "*batch"]:
+    """Energy of the noise over that of the signal in the samples acquired outside the calibration block.
+
+    0 where nothing was acquired there; at most 10, for of a signal that drowns only the noise is known.
+    """
+    rows, columns = measurement.calibration.block
+    outside = measurement.mask.expand(*measurement.mask.shape[:-2], *measurement.kspace.shape[-2:]).clone()
+    outside[..., rows, columns] = False
+    count = outside.sum((-3, -2, -1)) * measurement.kspace.shape[-3]
+    energy = torch.where(outside, measurement.kspace, 0).abs().square().sum((-3, -2, -1)) / count.clamp_min(1)
+    noise = 2 * noise_level(measurement).square()
+    signal = (energy - noise).clamp_min(noise / 10)
+    return torch.where((count > 0) & (signal > 0), noise / torch.where(signal > 0, signal, 1), 0)
 
 
 def _first_plane(mask: Tensor) -> Tensor:
     return mask.reshape(-1, *mask.shape[-2:])[0]
 
 
-def axis_cells(measurement: Measurement, taps: int, readout_taps: int) -> tuple[list[Cell], list[Cell]]:
+def axis_cells(measurement: Measurement, taps: int, readout_taps: int) -> Cells:
     """Cells of rows and of columns for a mask made of whole lines."""
     lines = lattice_lines(measurement)
     if lines is None:
@@ -167,59 +211,15 @@ def axis_cells(measurement: Measurement, taps: int, readout_taps: int) -> tuple[
     return cells[0], cells[1]
 
 
-def fit_kernels(cells: tuple[list[Cell], list[Cell]], block: Plane, ridge: float) -> Iterator[Kernel]:
-    """The kernels of every kind of gap that holds a missing sample, for one slice."""
-    scale = block.abs().amax()
-    block = block / torch.where(scale > 0, scale, 1)
-    # One axis fully sampled: the acquired line that opens a gap needs no prediction.
-    along = [all(cell.only_sources for cell in axis) for axis in cells]
-    normals: Normals = {}
-    for rows, columns in product(*cells):
-        if along[0]:
-            columns = columns.without_sources()
-        elif along[1]:
-            rows = rows.without_sources()
-        if rows.targets and columns.targets and not (rows.only_sources and columns.only_sources):
-            yield fit(rows, columns, block, ridge, normals)
+def places(cells: list[Cell], size: int) -> Bool[Tensor, " line"]:
+    """The lines that some cell predicts or is opened by."""
+    found = torch.zeros(size, dtype=torch.bool)
+    for cell in cells:
+        found[[anchor + line for anchor in cell.anchors for line in cell.targets]] = True
+    return found
 
 
-Normals: TypeAlias = dict[tuple[object, ...], tuple[Tensor, Tensor, Tensor]]
-"""Source windows, their Gram matrix and its Cholesky factor, by geometry: targets of one gap share them."""
-
-
-def fit(rows: Cell, columns: Cell, block: Plane, ridge: float, normals: Normals) -> Kernel:
-    """Least squares over every complete window of the block, solved in double precision."""
-    tops, starts = (
-        _complete(cell, size) for cell, size in zip((rows, columns), block.shape[:2], strict=True)
-    )
-    key = (rows.sources, columns.sources, tops, starts)
-    if key not in normals:
-        sources = gather(block, tops, rows.sources, starts, columns.sources)
-        gram = (sources.mH @ sources).to(torch.complex128)
-        energy = gram.diagonal().real.mean()
-        identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        # Below this the rounding of the Gram matrix itself would make it indefinite.
-        least = 2 * len(gram) * torch.finfo(block.dtype).eps
-        loaded = gram + (max(ridge, least) * energy + torch.finfo(torch.float32).tiny) * identity
-        normals[key] = (sources, gram, torch.linalg.cholesky(loaded))
-    sources, gram, factor = normals[key]
-    targets = gather(block, tops, rows.targets, starts, columns.targets)
-    cross = (sources.mH @ targets).to(torch.complex128)
-    weights = torch.cholesky_solve(cross, factor)
-    # ||T - S W||^2 from the small matrices; rounding may take a perfect fit below 0.
-    norm = float(torch.view_as_real(targets).square().sum())
-    error = norm + float((weights.conj() * (gram @ weights - 2 * cross)).real.sum())
-    misfit = (max(error, 0.0) / norm) ** 0.5 if norm > 0 else 0.0
-    return Kernel(rows, columns, weights.to(block.dtype), misfit)
-
-
-def _complete(cell: Cell, size: int) -> range:
-    """Where a window of this cell lies inside an axis of the calibration block."""
-    low, high = cell.reach
-    return range(-low, size - high)
-
-
-def apply(kernel: Kernel, acquired: Plane, filled: Plane, reached: Tensor) -> None:
+def apply(kernel: Kernel, acquired: Plane, filled: Plane) -> None:
     """Write the predictions of one kernel into `filled`."""
     rows, columns = kernel.rows, kernel.columns
     n_coils = acquired.shape[-1]
@@ -234,21 +234,6 @@ def apply(kernel: Kernel, acquired: Plane, filled: Plane, reached: Tensor) -> No
     column_index = _positions(columns.anchors, columns.targets, acquired)[None, :, None, :]
     shape = (len(rows.anchors), len(columns.anchors), len(rows.targets), len(columns.targets), n_coils)
     filled[row_index, column_index] = predicted.reshape(shape)
-    reached[row_index, column_index] = True
-
-
-def gather(
-    kspace: Plane,
-    tops: Sequence[int],
-    row_offsets: tuple[int, ...],
-    starts: Sequence[int],
-    column_offsets: tuple[int, ...],
-) -> Complex[Tensor, "window sample"]:
-    """A row for each (top, start) with the samples at every offset, coils included; 0 beyond the border."""
-    by_row = _take(kspace, _positions(tops, row_offsets, kspace), 0)
-    picked = _take(by_row, _positions(starts, column_offsets, kspace), 2)
-    # From (top, row, start, column, coil) to (top, start, row, column, coil).
-    return picked.transpose(1, 2).reshape(len(tops) * len(starts), -1)
 
 
 def _positions(anchors: Sequence[int], offsets: Sequence[int], like: Tensor) -> Tensor:
@@ -267,12 +252,11 @@ def _take(kspace: Tensor, positions: Tensor, axis: int) -> Tensor:
     return picked.unflatten(axis, tuple(positions.shape))
 
 
-def combined(measurement: Measurement, kspace: KSpace, combine: str, estimate_maps: MapEstimator) -> Image:
-    """The image of a filled k-space, coils combined."""
+def combined(measurement: Measurement, kspace: KSpace, combine: str) -> Image:
+    """The image of a filled k-space, coils combined by the measurement's maps or by their size."""
     coil_images = to_image(kspace)
     if combine == "rss":
         size = coil_images.abs().square().sum(-3).sqrt()
         return torch.complex(size, torch.zeros_like(size))
-    maps = measurement.with_maps(estimate_maps).maps
-    assert maps is not None
-    return shown((maps.conj() * coil_images.unsqueeze(-4)).sum(-3))
+    assert measurement.maps is not None
+    return shown((measurement.maps.conj() * coil_images.unsqueeze(-4)).sum(-3))

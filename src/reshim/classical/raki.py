@@ -86,7 +86,9 @@ class Raki:
                 raise
             log.warning("%s; %s is used instead", reason, type(self.otherwise).__name__)
             return self.otherwise(measurement)
-        return combined(measurement, filled, self.combine, self.estimate_maps)
+        if self.combine == "maps":
+            measurement = measurement.with_maps(self.estimate_maps)
+        return combined(measurement, filled, self.combine)
 
     def fill(self, measurement: Measurement) -> KSpace:
         """Predict the missing samples, slice by slice: every slice trains its own networks.
