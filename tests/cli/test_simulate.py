@@ -67,3 +67,33 @@ def test_unusable_arguments_are_named_with_their_value(tmp_path, words, message)
 def test_without_a_folder_it_says_what_to_write():
     with pytest.raises(UserError, match="reshim simulate OUT"):
         run()
+
+
+def test_without_a_protocol_all_are_made_small(tmp_path, monkeypatch):
+    from reshim.simulation import write
+
+    asked = {}
+
+    def note(out, cards, subjects, matrix, slices, *rest, **more):
+        asked.update(cards=[card.name for card in cards], matrix=matrix, slices=slices)
+        return []
+
+    monkeypatch.setattr(write, "simulate", note)
+    run(tmp_path)
+    assert asked == {"cards": list(PROTOCOLS), "matrix": 96, "slices": 4}
+    run(tmp_path, "--matrix", 32, "--slices", 1)
+    assert (asked["matrix"], asked["slices"]) == (32, 1)
+    run(tmp_path, "--protocol", "knee-pd-3t")
+    assert (asked["matrix"], asked["slices"]) == (128, None)
+
+
+def test_artefacts_and_lesions_are_written_into_name_and_file(tmp_path):
+    size = ("--matrix", 24, "--slices", 2, "--subjects", 1)
+    wrong = ("--motion", 1.5, "--wrap", 0.2, "--lesions", "--lesion-size", 2)
+    run(tmp_path, "--protocol", "knee-pd-3t", *size, *wrong)
+    (path,) = tmp_path.iterdir()
+    assert path.name == "knee-pd-3t+motion1.5+wrap0.2_knee-s000-0000.h5"
+    with h5py.File(path) as file:
+        assert file.attrs["protocol"] == "knee-pd-3t+motion1.5+wrap0.2"
+        assert (file.attrs["motion"], file.attrs["wrap"]) == (1.5, 0.2)
+        assert "spikes" not in file.attrs

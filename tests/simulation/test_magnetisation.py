@@ -90,4 +90,5 @@ def test_fat_and_water_oppose_each_other_where_the_echo_time_says_so(balls, turn
     image = object_of(balls, card, Geometry(280, 280, (0.5, 0.5), (0.0,), 5.0))
     # Along the middle row the muscle ends and the fat begins 60 mm from the centre.
     muscle, fat = image[140, 140 - 119], image[140, 140 - 121]
-    assert abs((fat * muscle.conj()).angle().item()) == pytest.approx(angle, abs=0.05)
+    # Fat's smaller lines pull its phase a little off that of the largest.
+    assert abs((fat * muscle.conj()).angle().item()) == pytest.approx(angle, abs=0.15)

@@ -2,13 +2,16 @@ import math
 
 import numpy as np
 import pytest
+from scipy import special
 
 from reshim.simulation.signal import (
     ernst_angle_deg,
+    fat_at_echo,
     inversion_recovery,
     null_inversion_ms,
     spin_echo,
     spoiled_gradient_echo,
+    through_slice,
     with_contrast_agent,
 )
 from reshim.simulation.tissues import properties
@@ -54,3 +57,23 @@ def test_contrast_agent_adds_its_relaxivity_to_the_rates():
     assert 1000 / after.t1_ms - 1000 / before.t1_ms == pytest.approx(3.7 * 0.5)
     assert 1000 / after.t2_ms - 1000 / before.t2_ms == pytest.approx(5.2 * 0.5)
     assert with_contrast_agent(before, 0.0, 3.0).t1_ms == pytest.approx(before.t1_ms)
+
+
+def test_fats_lines_are_in_phase_at_first_and_never_again_as_strong():
+    assert fat_at_echo(127.7, 0.0) == pytest.approx(1)
+    later = [abs(fat_at_echo(127.7, echo)) for echo in (1.0, 2.3, 4.6, 9.2)]
+    assert max(later) < 1
+    # Only the line at -3.4 ppm and its neighbours agree once they have turned once.
+    assert 0.6 < later[1] < 0.9
+
+
+def test_through_a_slice_relaxed_spins_give_the_mean_sine_of_the_arch():
+    # Bessel and Struve: the mean of sin(a cos t) over a quarter turn is the Struve function H0(a).
+    assert through_slice(1e-3, 1e9, 1e3, 0.0, 90.0) == pytest.approx(special.struve(0, math.pi / 2), rel=1e-3)
+
+
+def test_through_a_slice_long_t1_keeps_more_of_its_signal_than_at_the_nominal_flip():
+    def ratio(equation):
+        return equation(371.0, 1e9, 250.0, 0.0, 70.0) / equation(832.0, 1e9, 250.0, 0.0, 70.0)
+
+    assert ratio(through_slice) < 0.9 * ratio(spoiled_gradient_echo)

@@ -68,7 +68,7 @@ def test_a_truncated_file_is_made_anew(volume):
 
 
 def test_nothing_half_written_stays_where_writing_fails(tmp_path, monkeypatch):
-    def fail(self: object, index: int) -> None:
+    def fail(self: object, index: int, repetition: int) -> None:
         raise RuntimeError("the coil fell off")
 
     monkeypatch.setattr(scanner.Exam, "acquire", fail)

@@ -34,7 +34,7 @@ GRAIN = {
 """Deviation of the proton density's texture in each tissue."""
 
 
-def draw(subject: int, geometry: Geometry, seed: int = 0, lesions: bool = False) -> Anatomy:
+def draw(subject: int, geometry: Geometry, seed: int = 0, lesions: bool | float = False) -> Anatomy:
     """The head of one subject on the grid of `geometry`.
 
     Parameters
@@ -46,7 +46,7 @@ def draw(subject: int, geometry: Geometry, seed: int = 0, lesions: bool = False)
     seed
         Names the population; another seed has other subjects.
     lesions
-        Plant the subject's findings and say where they are.
+        Plant the subject's findings and say where they are; a number is their size, 1 as drawn.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def draw(subject: int, geometry: Geometry, seed: int = 0, lesions: bool = False)
         slice does not depend on which others are asked for.
     """
     form = form_of(subject, seed)
-    findings = findings_of(form) if lesions else ()
+    findings = findings_of(form, float(lesions)) if lesions else ()
     shape = (geometry.rows, geometry.columns)
     fractions = torch.zeros(geometry.n_slices, len(TISSUES), *shape)
     texture = torch.ones(geometry.n_slices, *shape)

@@ -79,8 +79,11 @@ def _cut(axis: Tensor, window: tuple[slice, slice]) -> Tensor:
     return axis[:, rows, columns]
 
 
-def findings_of(form: Form) -> tuple[Finding, ...]:
-    """The findings of a subject: white-matter lesions, more with age; one head in four has a mass."""
+def findings_of(form: Form, size: float = 1.0) -> tuple[Finding, ...]:
+    """The findings of a subject: white-matter lesions, more with age; one head in four has a mass.
+
+    `size` stretches them about their centres.
+    """
     generator = generator_of(*form.name, "findings")
     places = _white_places(form)
 
@@ -92,6 +95,7 @@ def findings_of(form: Form) -> tuple[Finding, ...]:
         return x, y, z
 
     def blob(name: str, center: Triple, radius: float, rim: float, core: float = math.inf) -> Finding:
+        radius, rim, core = size * radius, size * rim, size * core
         radii = (radius * uniform(0.75, 1.25), radius * uniform(0.75, 1.25), radius * uniform(0.75, 1.25))
         turn = (uniform(0, 180), uniform(0, 180), uniform(0, 180))
         waves = PlaneWaves.drawn(generator, max(radius, 4.0), 12)

@@ -42,6 +42,9 @@ class CoilArray:
     coupling: float = 0.45
     """Noise correlation that two loops in the same place would have."""
 
+    center_mm: tuple[float, float] = (0.0, 0.0)
+    """x and y of the cylinder's axis: an organ need not lie in the middle of the body."""
+
     def __post_init__(self) -> None:
         n_rings = len(self.rings)
         if len(self.ring_positions_mm) != n_rings or len(self.ring_scales) not in (0, n_rings):
@@ -65,7 +68,7 @@ class CoilArray:
             x, y = torch.cos(angles), torch.sin(angles)
             flat = torch.full_like(x, height)
             a, b = (scale * axis for axis in self.semi_axes_mm)
-            centres.append(torch.stack([a * x, b * y, flat], -1))
+            centres.append(torch.stack([a * x + self.center_mm[0], b * y + self.center_mm[1], flat], -1))
             normals.append(-torch.stack([x / a, y / b, torch.zeros_like(x)], -1))
         noise = torch.randn(self.n_coils + 1, 3, generator=generator, dtype=torch.float64) * self.jitter_mm
         tilt = torch.randn(self.n_coils, 3, generator=generator, dtype=torch.float64) * 0.08

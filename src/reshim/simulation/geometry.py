@@ -3,9 +3,12 @@
 Body coordinates are LPS, as in DICOM: x grows to the subject's left, y to posterior, z to the head, in
 mm from the organ's centre. A slice is stored as a radiologist sees it: axial rows run from anterior to
 posterior and columns from the subject's right to left; coronal rows run from head to foot and columns
-from right to left; sagittal rows run from head to foot and columns from anterior to posterior.
+from right to left; sagittal rows run from head to foot and columns from anterior to posterior. The heart has
+planes of its own: the short axis lies across the line from its base to its apex, the long axis (the four
+chambers) holds that line, apex up.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -13,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-View: TypeAlias = Literal["axial", "coronal", "sagittal"]
+View: TypeAlias = Literal["axial", "coronal", "sagittal", "short-axis", "long-axis"]
 Grid: TypeAlias = Float[Tensor, "row column"]
 
 # (row axis, sign), (column axis, sign), normal axis; axes count x, y, z.
@@ -21,6 +24,33 @@ _AXES: dict[str, tuple[tuple[int, int], tuple[int, int], int]] = {
     "axial": ((1, 1), (0, 1), 2),
     "coronal": ((2, -1), (0, 1), 1),
     "sagittal": ((2, -1), (1, 1), 0),
+}
+
+_Vector = tuple[float, float, float]
+
+
+def _unit(*vector: float) -> _Vector:
+    x, y, z = (part / math.hypot(*vector) for part in vector)
+    return x, y, z
+
+
+def _cross(a: _Vector, b: _Vector) -> _Vector:
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+TO_APEX = _unit(0.65, -0.55, -0.52)
+"""From the heart's base to its apex: to the left, forwards, down."""
+
+TO_LATERAL = _unit(-TO_APEX[1], TO_APEX[0], 0.0)
+"""From the septum to the free wall of the left ventricle, level."""
+
+TO_INFERIOR = _cross(TO_APEX, TO_LATERAL)
+"""From the anterior wall of the left ventricle to the inferior wall."""
+
+# The directions of rows, columns and slices.
+_OBLIQUE: dict[str, tuple[_Vector, _Vector, _Vector]] = {
+    "short-axis": (TO_INFERIOR, TO_LATERAL, TO_APEX),
+    "long-axis": (_unit(*(-part for part in TO_APEX)), TO_LATERAL, TO_INFERIOR),
 }
 
 
@@ -82,6 +112,8 @@ class Geometry:
 
     def plane(self, position_mm: float) -> tuple[Grid, Grid, Grid]:
         """Body coordinates (x, y, z) of the grid in the plane at `position_mm` along the slice normal."""
+        if self.view in _OBLIQUE:
+            return self._oblique(position_mm)
         (row_axis, row_sign), (column_axis, column_sign), normal = _AXES[self.view]
         down = row_sign * (torch.arange(self.rows) - self.rows // 2) * self.spacing_mm[0] + self.center_mm[0]
         across = column_sign * (torch.arange(self.columns) - self.columns // 2) * self.spacing_mm[1]
@@ -92,6 +124,16 @@ class Geometry:
         grids[column_axis] = along[None, :].expand(shape)
         grids[normal] = torch.full(shape, float(position_mm))
         return grids[0], grids[1], grids[2]
+
+    def _oblique(self, position_mm: float) -> tuple[Grid, Grid, Grid]:
+        """As `plane`, where no axis of the grid is one of the body."""
+        rows = (torch.arange(self.rows) - self.rows // 2) * self.spacing_mm[0] + self.center_mm[0]
+        columns = (torch.arange(self.columns) - self.columns // 2) * self.spacing_mm[1] + self.center_mm[1]
+        x, y, z = (
+            rows[:, None] * down + columns[None, :] * across + position_mm * along
+            for down, across, along in zip(*_OBLIQUE[self.view], strict=True)
+        )
+        return x, y, z
 
 
 @dataclass(frozen=True)
@@ -122,8 +164,13 @@ class Anatomy:
 
 @runtime_checkable
 class Draw(Protocol):
-    """What draws an anatomy: `brain.draw` and `knee.draw`."""
+    """What draws an anatomy: `brain.draw`, `knee.draw` and so on."""
 
-    def __call__(self, subject: int, geometry: Geometry, seed: int = 0, lesions: bool = False) -> Anatomy:
-        """Return the same anatomy for the same subject and seed, whatever the geometry."""
+    def __call__(
+        self, subject: int, geometry: Geometry, seed: int = 0, lesions: bool | float = False
+    ) -> Anatomy:
+        """Return the same anatomy for the same subject and seed, whatever the geometry.
+
+        `lesions` is the size of planted findings relative to what was drawn for them; 0 plants none.
+        """
         ...

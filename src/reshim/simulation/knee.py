@@ -41,7 +41,7 @@ STUMP_MM = 96.0
 """From here on, up and down, the leg is drawn as a straight stump: no field of view for knees reaches it."""
 
 
-def draw(subject: int, geometry: Geometry, seed: int = 0, lesions: bool = False) -> Anatomy:
+def draw(subject: int, geometry: Geometry, seed: int = 0, lesions: bool | float = False) -> Anatomy:
     """The knee of one subject on the fine grid of a scan.
 
     Parameters
@@ -53,12 +53,12 @@ def draw(subject: int, geometry: Geometry, seed: int = 0, lesions: bool = False)
     seed
         Which population.
     lesions
-        Whether one to four findings are planted.
+        Whether one to four findings are planted; a number is their size, 1 as drawn.
     """
     person = Subject.drawn(subject, seed)
     tables = Tables.of(person)
     grain = Grain.drawn(subject, seed)
-    findings = findings_of(subject, seed) if lesions else ()
+    findings = findings_of(subject, seed, float(lesions)) if lesions else ()
     drawn, above = _without_stump(geometry)
     fractions = torch.zeros(geometry.n_slices, len(TISSUES), geometry.rows, geometry.columns)
     texture = torch.ones(geometry.n_slices, geometry.rows, geometry.columns)

@@ -5,7 +5,7 @@ Ours differs: how much of a pixel a finding takes is known, so its box is exact.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -40,13 +40,20 @@ class Finding:
         low = (self.center[0] - reach, self.center[1] - reach, self.center[2] - reach)
         return low, (low[0] + 2 * reach, low[1] + 2 * reach, low[2] + 2 * reach)
 
+    def stretched(self, size: float) -> "Finding":
+        """The same finding, larger or smaller about its centre."""
+        if size == 1:
+            return self
+        x, y, z = (size * radius for radius in self.radii)
+        return replace(self, radii=(x, y, z))
+
     def __call__(self, points: Points) -> Tensor:
         """Depth in mm."""
         return Ellipsoid(self.center, self.radii, self.degrees)(points)
 
 
-def findings_of(subject: int, seed: int) -> tuple[Finding, ...]:
-    """What this subject has: at least one finding, at most one of a kind."""
+def findings_of(subject: int, seed: int, size: float = 1.0) -> tuple[Finding, ...]:
+    """What this subject has: at least one finding, at most one of a kind; `size` stretches them."""
     draw = numpy_generator_of("knee findings", subject, seed)
     side = float(draw.choice((-1, 1)))
 
@@ -82,7 +89,7 @@ def findings_of(subject: int, seed: int) -> tuple[Finding, ...]:
     all_kinds = (oedema, tear, defect, cyst)
     present = draw.random(4) < 0.5
     present[int(draw.integers(4))] = True
-    return tuple(finding for finding, has in zip(all_kinds, present, strict=True) if has)
+    return tuple(finding.stretched(size) for finding, has in zip(all_kinds, present, strict=True) if has)
 
 
 def box_of(share: Tensor, spacing_mm: tuple[float, float]) -> tuple[float, float, float, float] | None:

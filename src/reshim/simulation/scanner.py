@@ -5,13 +5,14 @@ coil there, transformed, and cut to the acquired matrix in k-space; so truncatio
 coils' shading within a pixel are those of a scan, and no reconstruction can invert the simulation exactly.
 Readout (rows) is oversampled twofold. Noise is thermal, correlated between neighbouring coils.
 
-Ours differs from a scanner: blurring by T2 along an echo train, motion and the gradients' imperfections are
-left out; B0 displaces nothing, it dephases gradient echoes and spoils fat suppression.
+Ours differs from a scanner: blurring by T2 along an echo train and the gradients' imperfections are left out;
+B0 displaces nothing, it dephases gradient echoes and spoils fat suppression. A 3D scan's views are written as
+slices with noise of their own.
 """
 
 import importlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,16 +21,24 @@ from torch import Tensor
 
 from reshim.errors import UserError
 from reshim.seeds import generator_of, numpy_generator_of
+from reshim.simulation.artefacts import Artefacts
 from reshim.simulation.coils import Loops
 from reshim.simulation.fields import CoilFields
-from reshim.simulation.geometry import Draw, Geometry
+from reshim.simulation.geometry import Anatomy, Draw, Geometry
 from reshim.simulation.magnetisation import magnetisation
 from reshim.simulation.protocols import Protocol
 from reshim.simulation.tissues import properties, varied
 from reshim.simulation.truth import boxes_of, labels_of, pixel_positions
 
-ANATOMIES = {"brain": "reshim.simulation.brain", "knee": "reshim.simulation.knee"}
+ANATOMIES = {
+    name: f"reshim.simulation.{name}"
+    for name in ("brain", "knee", "prostate", "pelvis", "heart", "abdomen", "breast", "phantom")
+}
 """Where each anatomy's `draw` lives."""
+
+
+# Which of y, x, z rows, columns and slices run along, in the order of the axial view.
+_BODY_AXES = {"axial": (0, 1, 2), "coronal": (2, 1, 0), "sagittal": (2, 0, 1)}
 
 
 @dataclass(frozen=True)
@@ -69,16 +78,23 @@ class Exam:
     """Transverse magnetisation on the fine grid, in file units."""
 
     labels: UInt8[Tensor, "slice matrix matrix"]
+    artefacts: Artefacts = field(default_factory=Artefacts)
 
     @property
     def name(self) -> str:
         """What seeds this exam's randomness."""
         return f"{self.card.name}/{self.seed}/{self.subject}"
 
-    def acquire(self, index: int) -> SimulatedSlice:
-        """Slice `index` with its noise, which is the same whichever slices were acquired before."""
+    def acquire(self, index: int, repetition: int = 0) -> SimulatedSlice:
+        """Slice `index` with its noise, which is the same whichever slices were acquired before.
+
+        Another repetition has other noise and, where there are artefacts, others. The clean image has none.
+        """
         clean_kspace = self._encode(index)
-        kspace = clean_kspace + self._noise(index)
+        owner = (self.name, index, *([repetition] if repetition else []))
+        kspace = self.artefacts.in_body(clean_kspace, generator_of("motion", *owner))
+        kspace = kspace + self._noise(owner)
+        kspace = self.artefacts.in_receiver(kspace, generator_of("spikes", *owner))
         fields = self.fields.at(index, *pixel_positions(self.geometry, self.matrix))
         combined = (fields.conj() * self._cut_image(clean_kspace)).sum(0)
         return SimulatedSlice(
@@ -119,9 +135,9 @@ class Exam:
         scale = math.sqrt(2) * size / (2 * columns * columns)
         return torch.cat([spectrum[:, -size:], spectrum[:, :size]], dim=-2) * scale
 
-    def _noise(self, index: int) -> Complex[Tensor, "coil oversampled column"]:
+    def _noise(self, owner: tuple[object, ...]) -> Complex[Tensor, "coil oversampled column"]:
         size, n_coils = self.matrix, len(self.noise_covariance)
-        generator = numpy_generator_of("noise", self.name, index)
+        generator = numpy_generator_of("noise", *owner)
         parts = generator.standard_normal((n_coils, 2 * size * size, 2), dtype=np.float32)
         mixing = torch.linalg.cholesky(self.noise_covariance.to(torch.complex128)).to(torch.complex64)
         return (mixing @ torch.view_as_complex(torch.from_numpy(parts))).reshape(n_coils, 2 * size, size)
@@ -140,8 +156,10 @@ def examine(
     matrix: int = 128,
     slices: int | None = None,
     seed: int = 0,
-    lesions: bool = False,
+    lesions: bool | float = False,
     draw: Draw | None = None,
+    lesion_contrast: float = 1.0,
+    artefacts: Artefacts | None = None,
 ) -> Exam:
     """Put a subject into the scanner: everything but the slices' own transform and noise.
 
@@ -152,29 +170,44 @@ def examine(
     subject
         Number of the subject; the same subject and seed is the same anatomy under every protocol.
     matrix
-        Pixels a side of the reconstructed image; k-space has ``2 * matrix`` rows.
+        Pixels a side of the reconstructed image, times the card's `matrix_share`; k-space has twice as many
+        rows.
     slices
         How many, spread over the protocol's extent; its own number by default.
     seed
         Of everything random.
     lesions
-        Plant lesions, with their boxes.
+        Plant lesions, with their boxes; a number is their size, 1 as drawn.
     draw
         What draws the anatomy, where it is not the card's.
+    lesion_contrast
+        How much of the tissue they replace the lesions take, above 0 and up to 1.
+    artefacts
+        What goes wrong; nothing by default.
 
     Raises
     ------
     ValueError
-        If the matrix is odd or below 16, or there is no slice.
+        If the matrix is odd or below 16, there is no slice, or the lesions have no size or contrast.
     """
+    if not lesions >= 0 or not 0 < lesion_contrast <= 1:
+        raise UserError(
+            f"lesions are {float(lesions):g} of their size with contrast {lesion_contrast:g}; "
+            "the size is at least 0, the contrast above 0 and at most 1"
+        )
+    matrix = card.matrix_of(matrix)
     geometry = geometry_of(card, matrix, slices, seed, subject)
-    anatomy = (draw or drawer_of(card.anatomy))(subject, geometry, seed=seed, lesions=lesions)
-    owner = (card.name, seed, subject)
+    drawer = draw or drawer_of(card.anatomy)
+    anatomy = drawer(subject, geometry, seed=seed, lesions=lesions)
+    if lesions and lesion_contrast < 1:
+        anatomy = _faded(anatomy, drawer(subject, geometry, seed=seed), lesion_contrast)
+    owner = (card.scan or card.name, seed, subject)
     tissues = [
         varied(properties(name, card.field_tesla), card.anatomy, seed, subject, name)
         for name in anatomy.tissues
     ]
     objects = magnetisation(anatomy, geometry, card, tissues, generator_of("fields", *owner))
+    objects *= _saturation(geometry, card.edge_mm)
     loops = card.coils.loops(*owner)
     fields = CoilFields.of(loops, geometry)
     brightness = _mean_in_body(objects, anatomy.fractions.sum(1) > 0.5, fields, geometry)
@@ -193,7 +226,25 @@ def examine(
         objects=objects * gain,
         labels=labels_of(anatomy, geometry, matrix),
         noise_covariance=covariance * (gain * brightness / (card.snr * level)) ** 2,
+        artefacts=artefacts or Artefacts(),
     )
+
+
+def _faded(anatomy: Anatomy, healthy: Anatomy, contrast: float) -> Anatomy:
+    """The lesions mixed with what they replaced; boxes stay."""
+    fractions = torch.lerp(healthy.fractions, anatomy.fractions, contrast)
+    return replace(
+        anatomy, fractions=fractions, texture=torch.lerp(healthy.texture, anatomy.texture, contrast)
+    )
+
+
+def _saturation(geometry: Geometry, edge_mm: float) -> Float[Tensor, "column"]:
+    """What bands of saturation beside the field of view leave: 0 at its edges, 1 from `edge_mm` on."""
+    if edge_mm == 0:
+        return torch.ones(geometry.columns)
+    from_edge = geometry.columns / 2 - (torch.arange(geometry.columns) + 0.5 - geometry.columns / 2).abs()
+    share = (from_edge * geometry.spacing_mm[1] / edge_mm).clamp(0, 1)
+    return share.square() * (3 - 2 * share)
 
 
 def drawer_of(anatomy: str) -> Draw:
@@ -210,13 +261,19 @@ def drawer_of(anatomy: str) -> Draw:
 
 
 def geometry_of(card: Protocol, matrix: int, slices: int | None, seed: int, subject: int) -> Geometry:
-    """The fine grid: twice as fine as the scan, or one and a half times from 192 pixels on."""
+    """The fine grid: twice as fine as the scan, or one and a half times from 192 pixels on.
+
+    Views of one scan see the body where it lies in all of them.
+    """
     if matrix < 16 or matrix % 2:
         raise UserError(f"matrix is {matrix}; it must be even and at least 16")
     if slices is not None and slices < 1:
         raise UserError(f"slices is {slices}; it must be at least 1")
     columns = 2 * matrix if matrix < 192 else 2 * round(0.75 * matrix)
-    jitter = torch.randn(3, generator=generator_of("position", card.name, seed, subject)) * 3.0
+    owner = (card.scan or card.name, seed, subject)
+    jitter = torch.randn(3, generator=generator_of("position", *owner)) * 3.0
+    if card.scan:
+        jitter = jitter[list(_BODY_AXES[card.view])]
     spacing = (card.fov_mm[0] / columns, card.fov_mm[1] / columns)
     return Geometry(
         rows=min(2 * round(card.coverage * columns / 2), 2 * columns),

@@ -7,6 +7,8 @@ Sources, by the letters beside the numbers:
 A  S. W. Atlas (ed.), Magnetic Resonance Imaging of the Brain and Spine, table 2.1: T2 at 1.5 and 3 T.
 B  P. A. Bottomley et al., Med. Phys. 11:425 (1984): T1 grows as a power of the frequency.
 C  S. Spijkerman et al., MAGMA 31:415 (2018): T2 of cerebrospinal fluid at 3 and 7 T.
+D  C. M. J. de Bazelaire et al., Radiology 230:652 (2004): organs of abdomen and pelvis at 1.5 and 3 T.
+E  R. Rakow-Penner et al., J. Magn. Reson. Imaging 23:87 (2006): breast at 1.5 and 3 T.
 G  G. E. Gold et al., Am. J. Roentgenol. 183:343 (2004): knee at 1.5 and 3 T.
 M  S. Rauscher et al., Radiology 249:591 (2008): T2 of healthy menisci at 3 T.
 P  P. Tofts (ed.), Quantitative MRI of the Brain, Wiley (2003): proton densities of the brain.
@@ -114,6 +116,25 @@ TISSUES: dict[str, Tissue] = {
     "meniscus": Tissue(0.70, {1.5: 800.0, 3.0: 960.0}, {3.0: 11.4}),  # T2: M
     "ligament": Tissue(0.65, {1.5: 700.0, 3.0: 840.0}, {3.0: 9.0}),  # T2: U, 4-10 ms
     "tendon": Tissue(0.60, {1.5: 650.0, 3.0: 780.0}, {3.0: 5.0}),  # T2: U, 4-10 ms
+    # The trunk.
+    "liver": Tissue(0.78, {1.5: 586.0, 3.0: 809.0}, {1.5: 46.0, 3.0: 34.0}, 0.55, uptake_mm=0.3),  # D
+    "spleen": Tissue(0.82, {1.5: 1057.0, 3.0: 1328.0}, {1.5: 79.0, 3.0: 61.0}, uptake_mm=0.4),  # D
+    "kidney": Tissue(
+        0.84, {1.5: 1100.0, 3.0: 1250.0}, {1.5: 87.0, 3.0: 78.0}, uptake_mm=0.6
+    ),  # D, mostly cortex
+    "myocardium": Tissue(0.80, {1.5: 1030.0, 3.0: 1471.0}, {1.5: 40.0, 3.0: 47.0}, uptake_mm=0.2),  # S
+    "blood": Tissue(0.83, _BLOOD_T1, _BLOOD_T2, 0.5, uptake_mm=0.8, flowing=True),  # in a chamber, as vessel
+    "lung": Tissue(0.18, {1.5: 1200.0, 3.0: 1300.0}, {3.0: 30.0}, 0.04),  # air dephases it
+    "disc": Tissue(0.75, {1.5: 1000.0, 3.0: 1150.0}, {3.0: 85.0}),  # between cartilage and fluid
+    "bowel": Tissue(0.85, {1.5: 1200.0, 3.0: 1500.0}, {3.0: 110.0}, 0.4),  # chyme and wall
+    "urine": Tissue(1.0, {1.5: 2900.0, 3.0: 3500.0}, {3.0: 1000.0}, exponent=0.0),  # nearly water
+    "prostate_inner": Tissue(0.80, {1.5: 1317.0, 3.0: 1597.0}, {1.5: 88.0, 3.0: 74.0}, uptake_mm=0.3),  # D
+    "prostate_outer": Tissue(0.88, {1.5: 1450.0, 3.0: 1800.0}, {3.0: 145.0}, uptake_mm=0.2),  # glandular
+    "uterus": Tissue(0.83, {1.5: 1309.0, 3.0: 1514.0}, {1.5: 117.0, 3.0: 79.0}, uptake_mm=0.3),  # D: muscle
+    "gland": Tissue(0.75, {1.5: 1266.0, 3.0: 1445.0}, {1.5: 58.0, 3.0: 54.0}, uptake_mm=0.1),  # E
+    # Dense tumour: less water between its cells than a gland has.
+    "tumour": Tissue(0.80, {1.5: 1100.0, 3.0: 1350.0}, {3.0: 75.0}, uptake_mm=0.5),
+    "doped_water": Tissue(1.0, {3.0: 300.0}, {3.0: 240.0}, 0.8, exponent=0.0),  # as phantoms are filled
     # Oedema or tumour: more free water than the tissue around it; takes up contrast agent.
     "lesion": Tissue(0.90, {1.5: 1300.0, 3.0: 1600.0}, {1.5: 160.0, 3.0: 150.0}, uptake_mm=0.5),
 }

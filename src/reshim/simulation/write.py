@@ -18,11 +18,14 @@ import h5py
 import numpy as np
 import torch
 
+from reshim.simulation.artefacts import Artefacts
 from reshim.simulation.protocols import PROTOCOLS, Protocol, protocol_of
 from reshim.simulation.scanner import Exam, examine
 
-SIMULATION_VERSION = 1
+SIMULATION_VERSION = 2
 """Raised when the same settings give other data, so that old files are made anew."""
+
+DATASET = "reshim-simulated"
 
 
 def simulate(
@@ -32,11 +35,15 @@ def simulate(
     matrix: int = 128,
     slices: int | None = None,
     seed: int = 0,
-    lesions: bool = False,
+    lesions: bool | float = False,
     progress: Callable[[str], None] | None = None,
     workers: int | None = None,
+    lesion_contrast: float = 1.0,
+    artefacts: Artefacts | None = None,
 ) -> list[Path]:
     """Scan subjects under protocols, one file a volume; files that are complete are left as they are.
+
+    Artefacts are part of the protocol's name in files and catalogs: `brain-t2-3t+motion1`.
 
     Parameters
     ----------
@@ -46,7 +53,7 @@ def simulate(
         Names or cards; all of `PROTOCOLS` by default.
     subjects
         How many (0, 1, ...), or which.
-    matrix, slices, seed, lesions
+    matrix, slices, seed, lesions, lesion_contrast, artefacts
         See `reshim.simulation.scanner.examine`.
     progress
         Called with the file's name after each volume.
@@ -56,39 +63,46 @@ def simulate(
 
     Returns
     -------
-    Every file of the request, protocol by protocol, whether made now or found complete.
+    Every file of the request, protocol by protocol, whether made now or found complete; a protocol with
+    repetitions has a file for each.
     """
     cards = [card if isinstance(card, Protocol) else protocol_of(card) for card in protocols or PROTOCOLS]
+    wrong = artefacts or Artefacts()
     numbers = range(subjects) if isinstance(subjects, int) else subjects
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
 
-    def make(card: Protocol, subject: int) -> Path:
-        path = folder / f"{card.name}_{subject_id(card.anatomy, seed, subject)}.h5"
-        settings = settings_of(card, subject, matrix, slices, seed, lesions)
-        if not is_complete(path, settings):
-            write_volume(path, examine(card, subject, matrix, slices, seed, lesions), settings)
-        if progress is not None:
-            progress(path.name)
-        return path
+    def make(card: Protocol, subject: int) -> list[Path]:
+        settings = settings_of(card, subject, matrix, slices, seed, lesions, lesion_contrast, wrong)
+        paths = [folder / f"{stem}.h5" for stem in stems_of(card, seed, subject, wrong)]
+        exam = None
+        for repetition, path in enumerate(paths):
+            if not is_complete(path, settings):
+                exam = exam or examine(
+                    card, subject, matrix, slices, seed, lesions, None, lesion_contrast, wrong
+                )
+                write_volume(path, exam, settings, repetition)
+            if progress is not None:
+                progress(path.name)
+        return paths
 
     # One worker takes a subject through all its protocols, so that what is drawn once is used by all.
     order = sorted(product(cards, numbers), key=lambda scan: (scan[0].anatomy, scan[1]))
     people = [list(scans) for _, scans in groupby(order, key=lambda scan: (scan[0].anatomy, scan[1]))]
     paths = {
-        (card.name, subject): path
+        (card.name, subject): files
         for scans, made in zip(people, _side_by_side(make, people, workers), strict=True)
-        for (card, subject), path in zip(scans, made, strict=True)
+        for (card, subject), files in zip(scans, made, strict=True)
     }
-    return [paths[card.name, subject] for card in cards for subject in numbers]
+    return [path for card in cards for subject in numbers for path in paths[card.name, subject]]
 
 
 def _side_by_side(
-    make: Callable[[Protocol, int], Path], people: list[list[tuple[Protocol, int]]], workers: int | None
-) -> list[list[Path]]:
+    make: Callable[[Protocol, int], list[Path]], people: list[list[tuple[Protocol, int]]], workers: int | None
+) -> list[list[list[Path]]]:
     """Every person's scans, several people at a time, one torch thread each; the first error ends all."""
 
-    def scan(person: list[tuple[Protocol, int]]) -> list[Path]:
+    def scan(person: list[tuple[Protocol, int]]) -> list[list[Path]]:
         return [make(card, subject) for card, subject in person]
 
     threads = torch.get_num_threads()
@@ -108,8 +122,23 @@ def subject_id(anatomy: str, seed: int, subject: int) -> str:
     return f"{anatomy}-s{seed:03d}-{subject:04d}"
 
 
+def stems_of(card: Protocol, seed: int, subject: int, artefacts: Artefacts) -> list[str]:
+    """The names of a scan's files, a repetition each: `brain-t2-3t_brain-s000-0003`."""
+    stem = f"{card.name}{artefacts.label}_{subject_id(card.anatomy, seed, subject)}"
+    if card.repetitions == 1:
+        return [stem]
+    return [f"{stem}_rep{repetition + 1}" for repetition in range(card.repetitions)]
+
+
 def settings_of(
-    card: Protocol, subject: int, matrix: int, slices: int | None, seed: int, lesions: bool
+    card: Protocol,
+    subject: int,
+    matrix: int,
+    slices: int | None,
+    seed: int,
+    lesions: bool | float,
+    lesion_contrast: float,
+    artefacts: Artefacts,
 ) -> str:
     """All that decides a volume's content, as JSON; kept in the file."""
     return json.dumps(
@@ -120,7 +149,9 @@ def settings_of(
             "matrix": matrix,
             "slices": card.slices if slices is None else slices,
             "seed": seed,
-            "lesions": lesions,
+            "lesions": float(lesions),
+            "lesion_contrast": lesion_contrast,
+            "artefacts": asdict(artefacts),
         },
         sort_keys=True,
     )
@@ -135,7 +166,7 @@ def is_complete(path: Path, settings: str) -> bool:
         return False
 
 
-def write_volume(path: Path, exam: Exam, settings: str = "") -> None:
+def write_volume(path: Path, exam: Exam, settings: str = "", repetition: int = 0) -> None:
     """Acquire every slice of an exam into one file, written beside its name and then renamed."""
     card, size, n_slices = exam.card, exam.matrix, exam.geometry.n_slices
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
@@ -153,18 +184,18 @@ def write_volume(path: Path, exam: Exam, settings: str = "") -> None:
                 )
             )
             for index in range(n_slices):
-                acquired = exam.acquire(index)
+                acquired = exam.acquire(index, repetition)
                 kspace[index] = acquired.kspace.numpy()
                 rss[index] = acquired.rss.numpy()
                 clean[index] = acquired.clean.numpy()
                 labels[index] = acquired.labels.numpy()
-            _describe(file, exam, rss[()], settings)
+            _describe(file, exam, rss[()], settings, repetition)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 
 
-def _describe(file: h5py.File, exam: Exam, rss: np.ndarray, settings: str) -> None:
+def _describe(file: h5py.File, exam: Exam, rss: np.ndarray, settings: str, repetition: int) -> None:
     """Everything but the samples: header, covariance, lesions, attributes."""
     card = exam.card
     subject = subject_id(card.anatomy, exam.seed, exam.subject)
@@ -183,8 +214,8 @@ def _describe(file: h5py.File, exam: Exam, rss: np.ndarray, settings: str) -> No
             "acquisition": card.acquisition,
             "patient_id": subject,
             "data_kind": "simulated",
-            "dataset": "reshim-simulated",
-            "protocol": card.name,
+            "dataset": DATASET,
+            "protocol": card.name + exam.artefacts.label,
             "subject": subject,
             "anatomy": card.anatomy,
             "contrast": card.contrast,
@@ -197,7 +228,13 @@ def _describe(file: h5py.File, exam: Exam, rss: np.ndarray, settings: str) -> No
             "fully_sampled": True,
             "settings": settings,
         }
+        | {name: dose for name, dose in asdict(exam.artefacts).items() if dose}
     )
+    if card.scan:
+        # One name for all views of the scan, the first included, so that none stands alone.
+        file.attrs["view_of"] = f"{DATASET}/{card.scan}_{subject}"
+    if card.repetitions > 1:
+        file.attrs["repetition"] = repetition + 1
 
 
 def header_of(exam: Exam) -> str:
@@ -206,7 +243,7 @@ def header_of(exam: Exam) -> str:
     spacing = _slice_spacing_mm(exam)
     tree = {
         "subjectInformation": {"patientID": subject_id(card.anatomy, exam.seed, exam.subject)},
-        "measurementInformation": {"protocolName": card.name},
+        "measurementInformation": {"protocolName": card.name + exam.artefacts.label},
         "acquisitionSystemInformation": {
             "systemVendor": "simulated",
             "systemModel": card.model,
