@@ -23,11 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from reshim.acquire import seen_through
+from reshim.adaptation.bands import band_of
 from reshim.adaptation.folds import Folds, hide, outside_calibration, split_folds
+from reshim.adaptation.subsets import Subset, open_subset, project
 from reshim.physics.maps import default_estimator
 from reshim.physics.sense import SenseOperator
 from reshim.seeds import generator_of
-from reshim.types import Image, MapEstimator, Mask, Measurement, Outcome
+from reshim.types import Image, MapEstimator, Mask, Measurement, Outcome, Reconstructor
 
 
 @runtime_checkable
@@ -94,6 +96,21 @@ class AdaptedAtTestTime:
     estimate: MapEstimator = default_estimator
     """Fills in coil maps where the measurement has none."""
 
+    parameters: Subset = "all"
+    """Which weights move; see `reshim.adaptation.subsets`."""
+
+    rank: int = 4
+    """Of what is added to each weight, for ``parameters = "low-rank"``."""
+
+    trust_radius: float | None = None
+    """How far the moving weights may get from where they began, as a share of their norm there."""
+
+    readout_share: float = 1.0
+    """Share of the image's rows, a band drawn anew, that a step works on; the looks take them all."""
+
+    from_neighbour: bool = False
+    """For ``scope = "slice"``: begin at the weights of the slice before, where the judge let them through."""
+
     train_seed: int | None = None
     """Seed of the base network's training, for the rows."""
 
@@ -110,6 +127,10 @@ class AdaptedAtTestTime:
                     f"the {name} network returns magnitudes without phase, so its k-space cannot be compared "
                     "with the measurement; adapt a network with complex input"
                 )
+        if not 0 < self.readout_share <= 1:
+            raise ValueError(f"readout_share is {self.readout_share}; a share lies above 0, at most at 1")
+        if self.from_neighbour and self.scope != "slice":
+            raise ValueError("slices that share weights have no neighbour to begin at; set scope 'slice'")
 
     def __call__(self, measurement: Measurement) -> Image:
         """Return the adapted image, or the fall-back's."""
@@ -120,18 +141,29 @@ class AdaptedAtTestTime:
         measurement = measurement.with_maps(self.estimate)
         deadline = None if self.budget_seconds is None else time.perf_counter() + self.budget_seconds
         if self.scope == "volume":
-            return self._explain(measurement, deadline)
-        outcomes = [self._explain(measurement.item(i), deadline) for i in range(measurement.kspace.shape[0])]
+            return self._explain(measurement, deadline, self.base)[0]
+        outcomes, begin = [], self.base
+        n_slices = measurement.kspace.shape[0]
+        for index in range(n_slices):
+            now = time.perf_counter()
+            # Slices to come have a right to their part of the budget.
+            until = None if deadline is None else now + (deadline - now) / (n_slices - index)
+            outcome, network = self._explain(measurement.item(index), until, begin)
+            outcomes.append(outcome)
+            if self.from_neighbour:
+                begin = network if all(outcome.adapted) else self.base
         return Outcome(
             torch.cat([outcome.image for outcome in outcomes]),
             sum((outcome.adapted for outcome in outcomes), ()),
             sum((outcome.reason for outcome in outcomes), ()),
         )
 
-    def _explain(self, measurement: Measurement, deadline: float | None) -> Outcome:
+    def _explain(
+        self, measurement: Measurement, deadline: float | None, begin: nn.Module
+    ) -> tuple[Outcome, nn.Module]:
         n_items = measurement.kspace.shape[0]
         folds = split_folds(measurement, self.stop_share, self.judge_share, self.seed)
-        network, steps = self._fit(measurement, folds, deadline)
+        network, steps = self._fit(measurement, folds, deadline, begin)
         gain, error = self._judge(network, measurement, folds)
         accepted = steps > 0 and gain > self.margin * error
         reason = (
@@ -139,16 +171,22 @@ class AdaptedAtTestTime:
             f"{'adapted' if accepted else 'fall-back'}"
         )
         image = _in_batches(network if accepted else self.fallback, measurement, self.batch_slices)
-        return Outcome(image, (accepted,) * n_items, (reason,) * n_items)
+        return Outcome(image, (accepted,) * n_items, (reason,) * n_items), network
 
     @torch.enable_grad()
-    def _fit(self, measurement: Measurement, folds: Folds, deadline: float | None) -> tuple[nn.Module, int]:
+    def _fit(
+        self,
+        measurement: Measurement,
+        folds: Folds,
+        deadline: float | None,
+        begin: nn.Module | None = None,
+    ) -> tuple[nn.Module, int]:
         """Adapt a copy; return it with the weights of the look at which the stopping fold was lowest."""
-        network = copy.deepcopy(self.base).train()
+        network = copy.deepcopy(self.base if begin is None else begin).train()
         device = next(network.parameters()).device
-        for parameter in network.parameters():
-            parameter.requires_grad_(True)
-        optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
+        moving = self._opened(network, is_fresh=begin is None or begin is self.base)
+        origin = [parameter.detach().clone() for parameter in moving]
+        optimizer = torch.optim.Adam(moving, lr=self.learning_rate)
         slices = measurement.slices or tuple(range(measurement.kspace.shape[0]))
         generator = generator_of("adapt", measurement.name, slices, self.seed)
         candidates = outside_calibration(measurement) & folds.fit
@@ -170,13 +208,30 @@ class AdaptedAtTestTime:
             part = measurement.take(chosen.tolist()).to(device)
             fit = folds.fit[chosen].to(device)
             seen = hide(fit, candidates[chosen].to(device), self.hidden_share, generator)
+            part = self._band(part, generator)
             loss = fold_error(network(seen_through(part, seen)), part, fit).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), self.clip)
+            nn.utils.clip_grad_norm_(moving, self.clip)
             optimizer.step()
+            if self.trust_radius is not None:
+                project(moving, origin, self.trust_radius)
         network.load_state_dict(best_weights)
         return network.eval(), best_step
+
+    def _opened(self, network: nn.Module, is_fresh: bool) -> list[nn.Parameter]:
+        """The weights that move; a neighbour's network has them open, and added where some are added."""
+        if is_fresh:
+            return open_subset(network, self.parameters, self.rank, self.seed)
+        return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+    def _band(self, part: Measurement, generator: torch.Generator) -> Measurement:
+        """Some neighbouring rows of the image, drawn anew; all of them, and no draw, where the share is 1."""
+        rows = part.kspace.shape[-2]
+        n_rows = max(1, round(self.readout_share * rows))
+        if n_rows == rows:
+            return part
+        return band_of(part, int(torch.randint(rows - n_rows + 1, (1,), generator=generator)), n_rows)
 
     @torch.no_grad()
     def _look(
@@ -195,17 +250,32 @@ class AdaptedAtTestTime:
     def _judge(self, network: nn.Module, measurement: Measurement, folds: Folds) -> tuple[float, float]:
         """Mean gain over the fall-back on the judging fold, and its standard error.
 
-        Both see the samples of the fitting and the stopping fold. The unit is one held-out column (or sample)
-        of one slice, so that a single slice has an error too; its gain is the logarithm of the ratio of the
-        misfits' energies, so that columns near and far from frequency 0 count alike.
+        Both see the samples of the fitting and the stopping fold.
         """
         seen = seen_through(measurement, folds.fit | folds.stop)
-        adapted = unit_energies(_in_batches(network, seen, self.batch_slices), measurement, folds.judge)
-        before = unit_energies(_in_batches(self.fallback, seen, self.batch_slices), measurement, folds.judge)
-        gain = torch.log(before / adapted)
-        if gain.numel() < 2:
-            return gain.mean().item(), 0.0
-        return gain.mean().item(), (gain.std() / gain.numel() ** 0.5).item()
+        adapted = _in_batches(network, seen, self.batch_slices)
+        return gain_of(adapted, _in_batches(self.fallback, seen, self.batch_slices), measurement, folds.judge)
+
+    @torch.no_grad()
+    def gain_of_other(self, other: Reconstructor, measurement: Measurement) -> tuple[float, float]:
+        """Mean gain of another method over the fall-back on the judging fold, and its standard error."""
+        folds = split_folds(measurement, self.stop_share, self.judge_share, self.seed)
+        seen = seen_through(measurement, folds.fit | folds.stop)
+        before = _in_batches(self.fallback, seen, self.batch_slices)
+        return gain_of(other(seen), before, measurement, folds.judge)
+
+
+def gain_of(image: Image, before: Image, measurement: Measurement, fold: Mask) -> tuple[float, float]:
+    """How much better one image predicts the samples of a fold than another, and the standard error of that.
+
+    The unit is one held-out column (or sample) of one slice, so that a single slice has an error too; its
+    gain is the logarithm of the ratio of the misfits' energies, so that columns near and far from frequency 0
+    count alike.
+    """
+    gain = torch.log(unit_energies(before, measurement, fold) / unit_energies(image, measurement, fold))
+    if gain.numel() < 2:
+        return gain.mean().item(), 0.0
+    return gain.mean().item(), (gain.std() / gain.numel() ** 0.5).item()
 
 
 def fold_error(image: Image, measurement: Measurement, fold: Mask) -> Tensor:
