@@ -15,7 +15,7 @@ LEVELS = (
     {"metrics", "simulation"},
     {"scans"},
     {"catalog", "acquire", "order", "undersampled"},
-    {"loader", "formats"},
+    {"loader", "formats", "quality"},
     {"classical", "networks"},
     {"training"},
     {"adaptation", "alarm"},

@@ -2,23 +2,32 @@
 
 What an epoch holds is a plan made from records alone: which slices, in which batches, on which rank. It
 depends on seed, epoch and the records, so a run that stopped at a step goes on from that step. Threads read
-ahead; masks, noise and transforms are left to the device that trains.
+ahead; masks, noise and transforms are left to the device that trains, unless a `scheme` is given: then slices
+are undersampled while they are read, which on a processor spares most of the work.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from reshim.acquire import Scheme, measure
 from reshim.errors import BadScanError, UserError
 from reshim.order import Order, dealt_whole, in_step, times_seen
+from reshim.physics.masks import evaluation_seed
 from reshim.scans.slices import SliceReader
-from reshim.types import Acquisition, ScanRecord
+from reshim.seeds import seed_of
+from reshim.types import Acquisition, Measurement, ScanRecord
+from reshim.undersampled import MaskedKSpace, Recycled, ZeroFilledMagnitude
+
+OWN_MASK = Scheme(mask="file")
+"""The scheme of scans that are undersampled already."""
 
 Item: TypeAlias = tuple[int, int]
 """Which record, and which of its slices."""
@@ -40,6 +49,12 @@ class Batch:
 
     noise_covariances: tuple[Tensor | None, ...] = ()
     """One an item; the acquisitions carry a covariance only where all items share it."""
+
+    measurement: Measurement | None = None
+    """What the loader's scheme acquires; None where it has none. The acquisitions hold no samples then."""
+
+    magnitude: Tensor | None = None
+    """(batch, row, column), zero-filled root sum of squares on the crop, in place of the measurement."""
 
 
 @dataclass
@@ -66,6 +81,15 @@ class Loader:
     shard: tuple[int, int] = (0, 1)
     """Rank and number of ranks; a scan stays on one rank."""
 
+    scheme: Scheme | None = None
+    """Undersample while reading; None hands over what was stored."""
+
+    magnitude: bool = False
+    """With a scheme: the zero-filled magnitude on the crop instead of k-space."""
+
+    new_masks: bool = True
+    """A mask for each slice and epoch, as trainings draw them; False takes the masks of evaluation."""
+
     workers: int = 2
     """Threads that read ahead; 0 reads when asked."""
 
@@ -81,6 +105,7 @@ class Loader:
     _plan: tuple[Any, list[list[Item]]] | None = field(default=None, init=False, repr=False)
     _cache: dict[Item, Tensor] = field(default_factory=dict, init=False, repr=False)
     _may_cache: bool | None = field(default=None, init=False, repr=False)
+    _blocks: Recycled = field(default_factory=Recycled, init=False, repr=False)
 
     def __post_init__(self) -> None:
         rank, world = self.shard
@@ -88,6 +113,8 @@ class Loader:
             raise UserError(f"shard is {self.shard}; the rank lies between 0 and {world - 1}")
         if self.batch_size < 1:
             raise UserError(f"batch_size is {self.batch_size}; a batch holds at least one slice")
+        if self.magnitude and self.scheme is None:
+            raise UserError("a zero-filled magnitude needs a scheme to leave something out; give one")
         if not self.records:
             raise UserError(
                 "there is no scan to load; loosen the filter: reshim list CATALOG shows what there is"
@@ -171,10 +198,10 @@ class Loader:
                     future.cancel()
 
     def _read(self, items: list[Item]) -> list[Batch]:
+        if self.scheme is not None:
+            return self._read_undersampled(items, self.scheme)
         record = self.records[items[0][0]]
-        kspace = torch.empty(
-            len(items), record.n_coils, record.n_rows, record.n_columns, dtype=torch.complex64
-        )
+        kspace = self._blocks.empty(len(items), record.n_coils, record.n_rows, record.n_columns)
         good = [position for position, item in enumerate(items) if self._read_slice(item, kspace[position])]
         if not good:
             return []
@@ -182,17 +209,87 @@ class Loader:
             kspace, items = kspace[good], [items[position] for position in good]
         return [self._batch(items, kspace)]
 
+    def _read_undersampled(self, items: list[Item], scheme: Scheme) -> list[Batch]:
+        drawn, results, good = [], [], []
+        record = self.records[items[0][0]]
+        shape = record.n_coils, record.n_rows, record.n_columns
+        kspace = None if self.magnitude else self._blocks.empty(len(items), *shape)
+        for position, item in enumerate(items):
+            # Drawn for a measurement without samples: the mask is all that is wanted.
+            empty = self.reader.head(self.records[item[0]])
+            own = OWN_MASK if empty.mask is not None else scheme
+            measured = measure(empty, own, self._mask_seed(item))
+            mask = measured.mask[0, 0]
+            taker = (
+                ZeroFilledMagnitude(mask, shape[1:], empty.crop)
+                if kspace is None
+                else MaskedKSpace(mask, kspace[position])
+            )
+            if not self._take_slice(item, taker):
+                continue
+            good.append(position)
+            drawn.append(measured)
+            if isinstance(taker, ZeroFilledMagnitude):
+                results.append(taker.image)
+        if not good:
+            return []
+        items = [items[position] for position in good]
+        batch = self._batch(items, torch.empty(0, *shape, dtype=torch.complex64))
+        if kspace is None:
+            return [replace(batch, magnitude=torch.stack(results))]
+        kept = kspace if len(good) == kspace.shape[0] else kspace[good]
+        return [replace(batch, measurement=self._measured(batch, items, drawn, kept))]
+
+    def _measured(
+        self, batch: Batch, items: list[Item], drawn: list[Measurement], kspace: Tensor
+    ) -> Measurement:
+        heads = [self.reader.head(self.records[number]) for number, _ in items]
+        noise = [head.noise_std for head in heads if head.noise_std is not None]
+        return replace(
+            drawn[0],
+            kspace=kspace,
+            mask=torch.cat([one.mask for one in drawn]),
+            slices=batch.slices,
+            noise_std=torch.tensor(noise) if len(noise) == len(heads) else None,
+            noise_covariance=batch.acquisitions.noise_covariance,
+        )
+
+    def _mask_seed(self, item: Item) -> int | tuple[int, ...]:
+        record = self.records[item[0]]
+        if not self.new_masks:
+            return evaluation_seed(Path(record.path).name)
+        # RandomState takes 32 bits.
+        return seed_of("mask", self.seed, record.scan_id, item[1], self.epoch) % 2**32
+
+    def _take_slice(self, item: Item, taker: Callable[[int, Tensor], None]) -> bool:
+        """Hand a slice's coils to `taker`, from memory where they are kept."""
+        record = self.records[item[0]]
+        if item not in self._cache and not self._fits():
+            return self._try(item, lambda: self.reader.each_coil(record, item[1], taker))
+        if item not in self._cache:
+            whole = torch.empty(record.n_coils, record.n_rows, record.n_columns, dtype=torch.complex64)
+            if not self._read_slice(item, whole):
+                return False
+        for coil, block in enumerate(self._cache[item]):
+            taker(coil, block)
+        return True
+
+    def _try(self, item: Item, read: Callable[[], None]) -> bool:
+        try:
+            read()
+        except BadScanError as error:
+            if not self.skip_bad:
+                raise
+            self.left_out[item] = str(error)
+            return False
+        return True
+
     def _read_slice(self, item: Item, out: Tensor) -> bool:
         record = self.records[item[0]]
         if item in self._cache:
             out.copy_(self._cache[item])
             return True
-        try:
-            self.reader.kspace_into(record, item[1], out)
-        except BadScanError as error:
-            if not self.skip_bad:
-                raise
-            self.left_out[item] = str(error)
+        if not self._try(item, lambda: self.reader.kspace_into(record, item[1], out)):
             return False
         if self._fits():
             self._cache[item] = out.clone()

@@ -10,7 +10,8 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,7 @@ class SliceReader:
     _pieces: dict[tuple[Path, str], _Piece | None] = field(default_factory=dict, init=False, repr=False)
     _heads: dict[str, Acquisition] = field(default_factory=dict, init=False, repr=False)
     _checked: set[tuple[str, int]] = field(default_factory=set, init=False, repr=False)
+    _scratch: threading.local = field(default_factory=threading.local, init=False, repr=False)
 
     def __post_init__(self) -> None:
         # A reader that is forgotten closes its files; a run makes one for every training.
@@ -83,6 +85,58 @@ class SliceReader:
         if (record.scan_id, slice_) not in self._checked:
             check_samples(out[None], (slice_,), record.scan_id)
             self._checked.add((record.scan_id, slice_))
+
+    def load(self, record: ScanRecord, slices: Sequence[int] | None = None) -> Acquisition:
+        """The slices as `reshim.scans.load` gives them, all of them unless told."""
+        numbers = tuple(range(record.n_slices)) if slices is None else tuple(slices)
+        kspace = torch.empty(
+            len(numbers), record.n_coils, record.n_rows, record.n_columns, dtype=torch.complex64
+        )
+        for position, number in enumerate(numbers):
+            self.kspace_into(record, number, kspace[position])
+        return replace(self.head(record), kspace=kspace, slices=numbers)
+
+    def each_coil(self, record: ScanRecord, slice_: int, take: Callable[[int, Tensor], None]) -> None:
+        """Hand over a slice's k-space coil by coil: its number and (row, column) complex64.
+
+        The block is used again for the next coil, so what is taken is copied. One coil fits into the cache of
+        a processor where a slice does not; whoever wants less than all spares the way to memory and back.
+
+        Raises
+        ------
+        BadScanError
+            As `kspace_into`.
+        """
+        first_time = (record.scan_id, slice_) not in self._checked
+        seen = _Seen(record.scan_id, slice_) if first_time else None
+        for coil, block in self._coils(record, slice_):
+            if seen is not None:
+                seen.look_at(block)
+            take(coil, block)
+        if seen is not None:
+            seen.judge()
+            self._checked.add((record.scan_id, slice_))
+
+    def _coils(self, record: ScanRecord, slice_: int) -> Iterator[tuple[int, Tensor]]:
+        path = self._path(record)
+        piece = self._piece(path, "kspace", record) if record.fully_sampled else None
+        shape = record.n_coils, record.n_rows, record.n_columns
+        if piece is None or piece.shape[1:] != shape or piece.dtype != np.dtype("<c8"):
+            whole = self._again(lambda: load(record, [slice_], check=False)).kspace[0]
+            yield from enumerate(whole)
+            return
+        block = self._block(shape[1:])
+        n_bytes = block.nbytes
+        for coil in range(shape[0]):
+            self._read_piece(path, piece, slice_, block, coil * n_bytes)
+            yield coil, block
+
+    def _block(self, shape: tuple[int, int]) -> Tensor:
+        """A block for one coil, each thread its own."""
+        block: Tensor | None = getattr(self._scratch, "block", None)
+        if block is None or block.shape != shape:
+            block = self._scratch.block = torch.empty(shape, dtype=torch.complex64)
+        return block
 
     def reference(self, record: ScanRecord, kind: str, slice_: int) -> Tensor | None:
         """The stored reference of a slice on the crop (row, column), or None."""
@@ -134,11 +188,11 @@ class SliceReader:
             self._pieces[path, name] = self._again(lambda: _find_piece(path, name))
         return self._pieces[path, name]
 
-    def _read_piece(self, path: Path, piece: _Piece, slice_: int, out: Tensor) -> None:
+    def _read_piece(self, path: Path, piece: _Piece, slice_: int, out: Tensor, skip: int = 0) -> None:
         if not 0 <= slice_ < piece.shape[0]:
             raise BadScanError(f"{path.name} has no slice {slice_}; it has {piece.shape[0]}")
         memory = memoryview(out.numpy().data).cast("B")
-        start = piece.offset + slice_ * piece.slice_bytes
+        start = piece.offset + slice_ * piece.slice_bytes + skip
 
         def read() -> None:
             descriptor = self._open(path)
@@ -197,6 +251,25 @@ class SliceReader:
             descriptor = self._descriptors.get(path)
             if descriptor is not None and not self._busy.get(descriptor):
                 os.close(self._descriptors.pop(path))
+
+
+@dataclass
+class _Seen:
+    """The largest sample of a slice that is seen in parts; NaN or infinity where one was met."""
+
+    name: str
+    slice_: int
+    largest: float = 0.0
+
+    def look_at(self, block: Tensor) -> None:
+        found = torch.view_as_real(block).abs().amax().item()
+        if not self.largest >= found:  # NaN stays, whichever of the two it is
+            self.largest = found if self.largest == self.largest else self.largest
+
+    def judge(self) -> None:
+        check_samples(
+            torch.full((1, 1, 1, 1), self.largest, dtype=torch.complex64), (self.slice_,), self.name
+        )
 
 
 def _close_all(descriptors: "OrderedDict[Path, int]") -> None:

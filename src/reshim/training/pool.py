@@ -16,15 +16,16 @@ from torch import Tensor
 
 from reshim.acquire import Scheme, Target, measure, reference, without_oversampling
 from reshim.errors import BadScanError
+from reshim.loader import OWN_MASK
 from reshim.physics.maps import default_estimator
-from reshim.scans import load, load_reference
+from reshim.scans import load_reference
+from reshim.scans.slices import SliceReader
 from reshim.types import Acquisition, MapEstimator, ScanRecord
+
+__all__ = ["OWN_MASK", "Entry", "Pool", "joined_slices"]
 
 Entry: TypeAlias = tuple[ScanRecord, int]
 """A scan and the number of one of its slices."""
-
-OWN_MASK = Scheme(mask="file")
-"""The scheme of scans that are undersampled already."""
 
 
 @dataclass
@@ -40,8 +41,8 @@ class Pool:
     max_bytes: int = 8 * 2**30
     """What does not fit any more is made anew each time it is asked for."""
 
-    read: Callable[..., Acquisition] = load
-    """Reads slices of a scan."""
+    read: Callable[..., Acquisition] = field(default_factory=lambda: SliceReader().load)
+    """Reads slices of a scan; the loader's reader unless told."""
 
     read_reference: Callable[..., Tensor | None] = load_reference
     """Reads a stored reference."""
