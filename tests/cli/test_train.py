@@ -1,10 +1,12 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import h5py
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from reshim.catalog import Catalog
 from reshim.cli import train as command
@@ -143,13 +145,14 @@ def test_what_cannot_be_meant_is_refused(catalog, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_draw_the_loss_curve_of_one(catalog, tmp_path):
+@pytest.mark.parametrize("more", [[], ["--fsdp"]], ids=["replicated", "sharded"])
+def test_two_processes_draw_the_loss_curve_of_one(more, catalog, tmp_path):
     script = tmp_path / "train.py"
     script.write_text("import sys\nfrom reshim.cli import main\nsys.exit(main(['train', *sys.argv[1:]]))\n")
     # Of six slices in batches of five, one is left over: a step to which one process has nothing to add.
     options = ["--where", "true", *QUICK, "--batch", "5", "--epochs", "4"]
     for size in (1, 2):
-        words = [catalog, *options, "--out", tmp_path / f"of{size}"]
+        words = [catalog, *options, "--out", tmp_path / f"of{size}", *(more if size > 1 else [])]
         launcher = [
             sys.executable,
             "-m",
@@ -165,3 +168,48 @@ def test_two_processes_draw_the_loss_curve_of_one(catalog, tmp_path):
     assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], rel=1e-5)
     scores = [[line["validation"]["score"] for line in lines] for lines in (one, two)]
     assert scores[1] == pytest.approx(scores[0], rel=1e-5)
+    # What several processes save is whole, so that one may go on with it.
+    weights = [load_file(tmp_path / f"of{size}" / "state.safetensors") for size in (1, 2)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=1e-5)
+
+
+def test_sharding_over_one_process_is_refused(catalog, tmp_path):
+    with pytest.raises(UserError, match="torchrun"):
+        reshim_train(catalog, "--where", "true", *QUICK, "--fsdp", "--out", tmp_path / "run")
+
+
+def test_logs_for_tensorboard_lie_beside_the_run_where_it_is_installed(catalog, tmp_path, monkeypatch):
+    words = [catalog, "--where", "true", *QUICK, "--tensorboard", "--watch", "anatomy = 'knee'"]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert reshim_train(*words, "--out", tmp_path / "without") == 0
+    assert not (tmp_path / "without" / "tensorboard").exists()
+    told = []
+
+    class Writer:
+        """In place of TensorBoard's."""
+
+        def __init__(self, folder):
+            told.append(folder)
+
+        def add_scalar(self, name, value, step):
+            told.append((name, step))
+
+        def flush(self):
+            pass
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    assert reshim_train(*words, "--out", tmp_path / "with") == 0
+    assert told[0] == tmp_path / "with" / "tensorboard"
+    assert ("validation/ssim", 6) in told
+    assert ("watched/anatomy = 'knee'", 6) in told
+    assert load_run(tmp_path / "with").digest == load_run(tmp_path / "without").digest
+
+
+def test_bfloat16_by_either_name(catalog, tmp_path):
+    for index, words in enumerate((["--precision", "bf16"], ["--bf16"])):
+        assert reshim_train(catalog, "--where", "true", *QUICK, *words, "--out", tmp_path / str(index)) == 0
+    runs = [load_run(tmp_path / name) for name in "01"]
+    assert runs[0].settings["training"]["bf16"]
+    assert runs[0].digest == runs[1].digest

@@ -24,6 +24,7 @@ examples:
   reshim train scans.parquet --where "anatomy = 'knee'" --where "anatomy = 'brain'" --weight 10 --weight 1 \\
       --network unet-tiny --out runs/ten-to-one
   reshim train site.parquet --where "fully_sampled = false" --from runs/knee --objective ssdu --out runs/site
+  torchrun --nproc-per-node 8 -m reshim train scans.parquet --where true --network vit-l --fsdp --out runs/vit
   torchrun --nproc-per-node 4 -m reshim train scans.parquet --where true --network varnet-s --out runs/all
 
 Scans with split 'train' are trained on, those with 'val' choose the checkpoint. The same command again goes
@@ -125,7 +126,24 @@ def _add_budget(group: argparse._ArgumentGroup) -> None:
         "--warm-up", type=float, default=0.01, metavar="SHARE", help="of the steps (default 0.01)"
     )
     group.add_argument("--validation-slices", type=int, metavar="N", help="at most so many (default all)")
-    group.add_argument("--bf16", action="store_true", help="convolutions in bfloat16")
+    group.add_argument(
+        "--precision",
+        choices=("float32", "bf16"),
+        default="float32",
+        help="of convolutions and matrix products; transforms stay in single precision",
+    )
+    group.add_argument(
+        "--bf16", dest="precision", action="store_const", const="bf16", help="the same as --precision bf16"
+    )
+    group.add_argument(
+        "--compile", action="store_true", help="compile the network where this machine can; slow to start"
+    )
+    group.add_argument(
+        "--fsdp", action="store_true", help="deal the weights out over the processes of torchrun"
+    )
+    group.add_argument(
+        "--tensorboard", action="store_true", help="write events beside the log (extra 'tensorboard')"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -151,6 +169,9 @@ def run(arguments: argparse.Namespace) -> int:
             watch={where: catalog.where(where).part("val").records() for where in arguments.watch or ()},
             device=arguments.device,
             display=display,
+            sharded=arguments.fsdp,
+            compiled=arguments.compile,
+            tensorboard=arguments.tensorboard,
             about={"catalog": str(arguments.catalog), "where": arguments.where, "subset": arguments.subset},
         )
     return _finished(trained, arguments.out)
@@ -190,7 +211,7 @@ def settings_of(arguments: argparse.Namespace) -> "TrainingSettings":
         schemes=tuple(Scheme(arguments.mask, rate, **centre) for rate in arguments.acceleration),
         validation_slices=arguments.validation_slices,
         early_stop=EarlyStop() if arguments.stop == "early" else None,
-        bf16=arguments.bf16,
+        bf16=arguments.precision == "bf16",
         seed=arguments.seed,
     )
 

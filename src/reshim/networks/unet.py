@@ -74,7 +74,7 @@ class UNetCore(nn.Module):
         return -(-max(length, self.smallest_side) // self.fold) * self.fold
 
     def forward(self, image: Channels) -> Channels:
-        """Any size of at least 2^poolings on each side (twice that on one side, in training); whole squares."""
+        """Sides of at least 2^poolings (one of them twice that, in training), in whole squares."""
         skipped: list[Tensor] = []
         if self.fold > 1:
             image = functional.pixel_unshuffle(image, self.fold)

@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from reshim.errors import UserError
 
 
-def save_weights(path: str | Path, module: nn.Module) -> Path:
-    """Write the module's weights; a reader sees the old file or the new one, never a part.
+def save_weights(path: str | Path, module: nn.Module | Mapping[str, Tensor]) -> Path:
+    """Write weights, or a state dict; a reader sees the old file or the new one, never a part.
 
     Weights that two layers share are written under each of their names.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file({key: value.detach().cpu().clone() for key, value in module.state_dict().items()}, beside)
+    weights = module.state_dict() if isinstance(module, nn.Module) else module
+    save_file({key: value.detach().cpu().clone() for key, value in weights.items()}, beside)
     beside.replace(path)
     return path
 

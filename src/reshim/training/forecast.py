@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from reshim.training.pool import Pool
-from reshim.training.rehearsal import Cost, Rehearsal
+from reshim.training.rehearsal import Cost, Rehearsal, raw_bytes
 from reshim.training.run_folder import wants_maps
 from reshim.training.settings import TrainingSettings
 from reshim.training.train import MOST_STATISTICS
@@ -25,6 +25,12 @@ from reshim.types import ScanRecord
 
 SLACK = 1.1
 """Of the bytes alive at the peak: working space inside operations, and holes between blocks."""
+
+PREPARATION_SLACK = 2.2
+"""The same while volumes are prepared, whose many sizes leave more holes."""
+
+OPTIMISER_BYTES = 60 * 2**20
+"""Of code that torch loads with its first optimiser."""
 
 WRITE_BYTES = 5e8
 """Bytes a second that weights are written with."""
@@ -85,11 +91,11 @@ def forecast(
     seen = min(seen, epochs * n_slices) if settings.samples is None else seen
 
     pool = min(_sum(costs, training, "kept_bytes") + _sum(costs, validation, "kept_bytes"), Pool.max_bytes)
-    volume = max(8 * r.n_slices * r.n_coils * r.n_rows * r.n_columns for r in [*training, *validation])
+    prepared = PREPARATION_SLACK * rehearsal.preparation(max([*training, *validation], key=raw_bytes))
     # Saving the state copies weights and moments twice, while no step is under way.
     step = 4 * weights + max(SLACK * step_bytes, 6 * weights)
     own = 0 if device.type == "cuda" else step
-    memory = base + pool + max(own, 3 * volume)
+    memory = base + OPTIMISER_BYTES + pool + max(own, prepared)
 
     mean = _mean(costs, training)
     preparation = sum(
@@ -105,6 +111,7 @@ def forecast(
     parts = {
         "base_bytes": base,
         "pool_bytes": pool,
+        "preparation_bytes": prepared,
         "step_bytes": step,
         "preparation_seconds": preparation,
         "steps_seconds": steps,

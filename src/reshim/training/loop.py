@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from reshim.errors import UserError
@@ -29,7 +30,8 @@ from reshim.training.rehearsal import step_bytes
 from reshim.training.run_folder import RunFolder
 from reshim.training.sampling import within_budget
 from reshim.training.settings import TrainingSettings
-from reshim.training.state import Progress, load_state, save_state
+from reshim.training.sharding import shard, whole, whole_weights
+from reshim.training.state import Progress, load_state, save_state, state_of
 from reshim.training.validation import Validation, validate
 
 SAVE_SECONDS = 600.0
@@ -77,16 +79,21 @@ class Loop:
     watched: Mapping[str, Examples] = field(default_factory=dict)
     """Scored after each epoch for the log alone: nothing is decided by them."""
 
+    sharded: bool = False
+    """Weights, gradients and moments dealt out over the processes."""
+
     progress: Progress = field(default_factory=Progress, init=False)
 
     def __post_init__(self) -> None:
         self.network.to(self.device).train()
+        self._model: nn.Module = Objectified(self.network, self.settings.objective)
+        if self.sharded:
+            shard(self._model, self.device, self.ranks.size)
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         # The fused form is the quickest on both kinds of device and can skip a step without a host sync.
         self._optimizer = torch.optim.Adam(parameters, lr=self.settings.learning_rate, fused=True)
         self._parameters = parameters
-        self._model: nn.Module = Objectified(self.network, self.settings.objective)
-        if self.ranks.size > 1:
+        if self.ranks.size > 1 and not self.sharded:
             self._model = DistributedDataParallel(self._model, find_unused_parameters=True)
         self._total_steps = self._count_steps()
         self._schedule = self.settings.schedule(self._total_steps)
@@ -153,7 +160,7 @@ class Loop:
                     loss = self._model(example.to(self.device)) * weight
                 loss.backward()
             total += loss.detach()
-        norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
+        norm = whole(nn.utils.clip_grad_norm_(self._parameters, self.settings.clip))
         bad = (~torch.isfinite(norm)).float()
         self._optimizer.found_inf = bad  # type: ignore[attr-defined]
         self._optimizer.step()
@@ -189,10 +196,12 @@ class Loop:
         if settings.early_stop is not None and not progress.done and settings.early_stop(progress.scores):
             entry["stopped_early"] = progress.done = True
         self._log({**entry, "seconds": round(progress.seconds, 3)})
+        # All processes: each may hold a part of the weights.
+        weights = whole_weights(self.network)
         if self.ranks.writes:
             best = progress.best
             self.folder.keep_epoch(
-                self.network,
+                weights,
                 progress.epoch,
                 keep=settings.keep_epochs,
                 best=best is None or best == progress.epoch - 1,
@@ -204,7 +213,7 @@ class Loop:
 
     def _validate(self, examples: Examples) -> Validation:
         objective, bf16 = self.settings.objective, self.settings.bf16
-        return validate(self.network, examples, objective, self.device, self.ranks, bf16)
+        return validate(self.network, examples, objective, self.device, self.ranks, bf16, self.sharded)
 
     # What a step is made of.
 
@@ -266,6 +275,8 @@ class Loop:
     def _gradients_stay_here(self, stay: bool) -> Any:
         if stay and isinstance(self._model, DistributedDataParallel):
             return self._model.no_sync()
+        if isinstance(self._model, FSDPModule):
+            self._model.set_requires_gradient_sync(not stay)
         return nullcontext()
 
     @contextmanager
@@ -300,8 +311,9 @@ class Loop:
 
     def _save(self) -> None:
         self._flush()
+        tensors = state_of(self.network, self._optimizer)
         if self.ranks.writes:
-            save_state(self.folder.state, self.network, self._optimizer, self.progress)
+            save_state(self.folder.state, tensors, self.progress)
 
     def _flush(self) -> None:
         """Bring the losses since the last look to the host, and stop where too many steps were skipped."""

@@ -129,6 +129,19 @@ class Rehearsal:
         slope = (high - low) / (many - few) if many > few else low / few
         return lambda rows, columns: max(low + slope * (rows * columns - few), 0.0)
 
+    def preparation(self, record: ScanRecord) -> float:
+        """Bytes alive at the peak while a scan like `record` is read and its references are made.
+
+        From one slice and from four, small: the line through them in the number of samples.
+        """
+        points = []
+        for n_slices in (1, 4):
+            small = replace(_shrunk(record, SMALL_SIDES[0]), n_slices=n_slices)
+            needed = live_bytes(lambda x=small: self._pool().prepare(x, self.settings.target))
+            points.append((raw_bytes(small), needed))
+        (few, low), (many, high) = points
+        return low + (high - low) / (many - few) * max(raw_bytes(record) - few, 0)
+
     def cost(self, record: ScanRecord, *, fits: bool) -> Cost:
         """Of one slice of a scan like `record`; `fits` says whether a step at full size may be made."""
         longest = max(record.n_rows, record.n_columns)
@@ -160,11 +173,17 @@ class Rehearsal:
 
     def _examples(self, record: ScanRecord, n_slices: int) -> Examples:
         record = replace(record, n_slices=n_slices)
-        pool = Pool(read=invented, read_reference=_invented_reference)
-        pool.remove_oversampling = self.settings.remove_oversampling
+        pool = self._pool()
         pool.prepare(record, self.settings.target)
         settings = replace(self.settings, batch_size=n_slices, accumulation=1)
         return Examples.of(pool, [Group("rehearsal", (record,))], settings, with_maps=self.with_maps)
+
+    def _pool(self) -> Pool:
+        return Pool(
+            read=invented,
+            read_reference=_invented_reference,
+            remove_oversampling=self.settings.remove_oversampling,
+        )
 
     def _step(self, example: Example) -> None:
         self.network.train()
@@ -187,6 +206,11 @@ class Rehearsal:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def raw_bytes(record: ScanRecord) -> int:
+    """Of the k-space of a whole scan, as it is read."""
+    return 8 * record.n_slices * record.n_coils * record.n_rows * record.n_columns
 
 
 def step_bytes(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reshim.digest import digest
 from reshim.errors import UserError
@@ -72,7 +72,9 @@ class RunFolder:
         """Weights after an epoch, counted from 1."""
         return self.path / "epochs" / f"{number:04d}.safetensors"
 
-    def keep_epoch(self, network: nn.Module, number: int, *, keep: bool, best: bool) -> None:
+    def keep_epoch(
+        self, network: nn.Module | Mapping[str, Tensor], number: int, *, keep: bool, best: bool
+    ) -> None:
         """Keep the weights of an epoch, and as the model if it is the best so far."""
         if keep:
             save_weights(self.epoch(number), network)

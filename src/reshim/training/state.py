@@ -5,6 +5,7 @@ pickle. The order of slices, masks and draws are functions of seed and epoch, so
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from reshim.training.sharding import dealt_like, put_whole_weights, whole
 
 
 @dataclass
@@ -60,13 +63,18 @@ class Progress:
         return self.scores.index(max(self.scores)) if self.scores else None
 
 
-def save_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write everything beside `path`, then rename."""
+def state_of(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Weights and moments by name, whole; processes that share them out have to ask together."""
     tensors = {f"weights/{name}": tensor for name, tensor in network.state_dict().items()}
     for index, parameter in enumerate(_parameters(optimizer)):
         for name, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer/{index}/{name}"] = torch.as_tensor(value)
-    copied = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    return {name: whole(tensor.detach()) for name, tensor in tensors.items()}
+
+
+def save_state(path: Path, tensors: Mapping[str, Tensor], progress: Progress) -> None:
+    """Write everything beside `path`, then rename."""
+    copied = {name: tensor.cpu().clone().contiguous() for name, tensor in tensors.items()}
     beside = path.with_name(path.name + ".partial")
     save_file(copied, beside, metadata={"progress": json.dumps(asdict(progress))})
     beside.replace(path)
@@ -85,9 +93,9 @@ def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer)
                 index, _, moment = name.partition("/")
                 parameter = parameters[int(index)]
                 # Step counts live where Adam wants them: with the parameter where it is fused.
-                optimizer.state[parameter][moment] = file.get_tensor(key).to(parameter.device)
+                optimizer.state[parameter][moment] = dealt_like(file.get_tensor(key), parameter)
         progress: dict[str, Any] = json.loads(file.metadata()["progress"])
-    network.load_state_dict(weights)
+    put_whole_weights(network, weights)
     return Progress(**progress)
 
 

@@ -3,6 +3,7 @@
 A folder that holds the same run goes on where it stopped, or, finished, is handed back at once.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +19,18 @@ from reshim.networks import NETWORKS
 from reshim.networks.weights import load_weights, save_weights
 from reshim.seeds import seed_of
 from reshim.training.card import write_card
+from reshim.training.compiling import compile_cores
 from reshim.training.examples import Examples
 from reshim.training.loop import Display, Loop
 from reshim.training.memory import keep_freed_memory
-from reshim.training.objectives import refuse_unfit
+from reshim.training.objectives import Adversarial, refuse_unfit
 from reshim.training.pool import Pool
 from reshim.training.ranks import Ranks
 from reshim.training.run_folder import RunFolder, Trained, load_run, wants_maps
 from reshim.training.sampling import Group, as_groups
 from reshim.training.settings import TrainingSettings
 from reshim.training.statistics import Statistics, features
+from reshim.training.tensorboard import Several, tensorboard_of
 from reshim.types import ScanRecord
 
 MOST_STATISTICS = 256
@@ -61,6 +64,9 @@ def train(
     pool: Pool | None = None,
     device: torch.device | str = "cpu",
     display: Display | None = None,
+    sharded: bool = False,
+    compiled: bool = False,
+    tensorboard: bool = False,
     about: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Train a network and return it as a reconstructor.
@@ -94,6 +100,13 @@ def train(
         Where to compute.
     display
         Is told how it goes.
+    sharded
+        Deal weights, gradients and moments out over the processes of ``torchrun``, for networks too large for
+        one device; the result is the same.
+    compiled
+        Compile the network's cores where this machine can.
+    tensorboard
+        Write events into ``out/tensorboard`` where TensorBoard is installed.
     about
         What else settings.json should say, e.g. the catalog and its filter; it makes no other run.
 
@@ -109,6 +122,7 @@ def train(
     fallback = start if fallback is None else fallback
     records = [record for group in groups for record in group.records]
     _refuse_unusable(records, validation, settings)
+    _refuse_unsharded(sharded, settings)
     refuse_unfit(settings.objective, module, all(record.fully_sampled for record in records))
     content = {
         "format": 1,
@@ -145,7 +159,11 @@ def train(
     watched = {name: _held_out(pool, some, left_out, settings, maps) for name, some in looked_at.items()}
     if fallback is not None and ranks.writes:
         save_weights(folder.fallback, _fallback_of(load_run(fallback)))
-    loop = Loop(module, examples, held_out, settings, folder, device, ranks, display)
+    if compiled:
+        compile_cores(module)
+    if tensorboard and ranks.writes and (events := tensorboard_of(folder.path)) is not None:
+        display = Several((events,) if display is None else (display, events))
+    loop = Loop(module, examples, held_out, settings, folder, device, ranks, display, sharded=sharded)
     loop.watched = {name: some for name, some in watched.items() if some is not None}
     progress = loop.run()
     if ranks.writes:
@@ -277,6 +295,19 @@ def _refuse_unusable(
         raise UserError(
             "some validation scans are fully sampled and some are not, and their scores cannot be averaged; "
             "filter by `fully_sampled`"
+        )
+
+
+def _refuse_unsharded(sharded: bool, settings: TrainingSettings) -> None:
+    if sharded and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        raise UserError(
+            "sharding deals the weights out over several processes, and there is one; start the command with "
+            "torchrun --nproc-per-node N, or leave --fsdp out"
+        )
+    if sharded and isinstance(settings.objective, Adversarial):
+        raise UserError(
+            "adversarial training asks for gradients within a step, which sharded weights do not give; "
+            "leave --fsdp out"
         )
 
 

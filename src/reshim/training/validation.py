@@ -37,14 +37,23 @@ def validate(
     device: torch.device,
     ranks: Ranks,
     bf16: bool,
+    together: bool = False,
 ) -> Validation:
-    """Score the network; it comes back in training mode if it came in it."""
+    """Score the network; it comes back in training mode if it came in it.
+
+    With `together` all processes work off equally many batches, the same one again where one has run out:
+    they have to, where each holds a part of the weights.
+    """
     was_training = network.training
     network.eval()
     sums = torch.zeros(3, dtype=torch.float64)
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        for batch in examples.plan(0)[ranks.rank :: ranks.size]:
+        plan = examples.plan(0)
+        own = plan[ranks.rank :: ranks.size]
+        for batch in own:
             sums += _sums(network, examples, batch, objective, device)
+        if together and len(own) < -(-len(plan) // ranks.size):
+            _sums(network, examples, plan[0], objective, device)
     network.train(was_training)
     score, nmse, n_items = (ranks.total(sums.to(device)) if ranks.size > 1 else sums).tolist()
     if examples.with_references:

@@ -1,0 +1,61 @@
+"""Weights, gradients and moments dealt out over the processes, for networks that one device cannot hold.
+
+Source: Y. Zhao et al., "PyTorch FSDP: experiences on scaling fully sharded data parallel", VLDB 2023, as
+``torch.distributed.fsdp.fully_shard`` offers it.
+Ours differs in nothing; what is saved is whole, so that a run may go on with another number of processes, or
+without sharding.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def shard(model: nn.Module, device: torch.device, size: int) -> None:
+    """Deal the parameters of `model` out over `size` processes, in place.
+
+    The members of its lists of layers are gathered one at a time, as each is needed; the rest at once.
+    """
+    mesh = init_device_mesh(device.type, (size,))
+    for layer in _layers(model):
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that is dealt out; all processes have to ask together."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def whole_weights(network: nn.Module) -> dict[str, Tensor]:
+    """The state dict with whole tensors; all processes have to ask together."""
+    return {name: whole(tensor) for name, tensor in network.state_dict().items()}
+
+
+def dealt_like(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """A whole tensor dealt out as `parameter` is, if it is and the shapes agree."""
+    tensor = tensor.to(parameter.device)
+    if isinstance(parameter, DTensor) and tensor.shape == parameter.shape:
+        return distribute_tensor(tensor, parameter.device_mesh, parameter.placements)
+    return tensor
+
+
+def put_whole_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load a state dict of whole tensors."""
+    own = network.state_dict()
+    network.load_state_dict({name: dealt_like(tensor, own[name]) for name, tensor in weights.items()})
+
+
+def _layers(model: nn.Module) -> list[nn.Module]:
+    """Members of the outermost lists of layers, those with parameters."""
+    found: list[nn.Module] = []
+    for child in model.children():
+        if isinstance(child, (nn.ModuleList, nn.Sequential)):
+            found += [layer for layer in child if any(True for _ in layer.parameters())]
+        else:
+            found += _layers(child)
+    return found

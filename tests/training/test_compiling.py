@@ -1,0 +1,34 @@
+"""Compiled cores where it works, and one warning where it does not."""
+
+import pytest
+import torch
+
+from reshim.networks import NETWORKS
+from reshim.training import compiling
+
+
+def test_a_machine_that_cannot_compile_goes_on_with_one_warning(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no compiler here\nand a long trace")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    network = NETWORKS["unet-tiny"]()
+    with pytest.warns(UserWarning, match="going on without it: no compiler here$"):
+        assert not compiling.compile_cores(network)
+    assert network.core._compiled_call_impl is None
+
+
+def test_a_network_without_a_core_is_left_alone():
+    with pytest.warns(UserWarning, match="no part that is worth"):
+        assert not compiling.compile_cores(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.slow
+def test_compiled_cores_give_the_same_image():
+    network = NETWORKS["unet-tiny"](channels=4, poolings=2).eval().core
+    image = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():
+        expected = network(image)
+        holder = torch.nn.Sequential(network)
+        assert compiling.compile_cores(holder)
+        torch.testing.assert_close(holder(image), expected, rtol=1e-4, atol=1e-5)
