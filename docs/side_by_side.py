@@ -2,6 +2,7 @@
 
 python docs/side_by_side.py --out build/side-by-side.png     both, to look at
 python docs/side_by_side.py --simulated-only --out docs/images/simulated.png
+python docs/side_by_side.py --simulated-only --protocol heart-sax-1.5t breast-t1-3t --slices 2 --out two.png
 """
 
 import argparse
@@ -19,17 +20,17 @@ from reshim.simulation.write import simulate
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-SLICES = (1, 2, 3)
 REAL = {
     "raw-brain8-full": "raw-brain8-full/raw-brain8-full.h5",
     "raw-brain16-96": "raw-brain16-96/raw-brain16-96.h5",
 }
 
 
-def simulated(matrix: int) -> dict[str, list[np.ndarray]]:
+def simulated(names: list[str], matrix: int, slices: int) -> dict[str, list[np.ndarray]]:
+    """The middle slices of one scan of each protocol; of repetitions the last."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = simulate(folder, list(PROTOCOLS), subjects=1, matrix=matrix, slices=5)
-        return {path.stem.rsplit("_", 1)[0]: _rss(path, SLICES) for path in paths}
+        paths = simulate(folder, names, subjects=1, matrix=matrix, slices=slices + 2)
+        return {path.stem.split("_")[0]: _rss(path, tuple(range(1, slices + 1))) for path in paths}
 
 
 def real(folder: Path) -> dict[str, list[np.ndarray]]:
@@ -52,9 +53,11 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--matrix", type=int, default=160)
+    parser.add_argument("--slices", type=int, default=3)
+    parser.add_argument("--protocol", nargs="+", default=list(PROTOCOLS), help="default: all")
     parser.add_argument("--simulated-only", action="store_true")
     arguments = parser.parse_args()
-    rows = simulated(arguments.matrix)
+    rows = simulated(arguments.protocol, arguments.matrix, arguments.slices)
     folder = os.environ.get("RESHIM_REAL_DATA")
     if folder and not arguments.simulated_only:
         rows |= real(Path(folder))
