@@ -25,6 +25,8 @@ READERS: dict[str, str] = {
     "cc359": "reshim.scans.cc359",
     "cmrxrecon": "reshim.scans.cmrxrecon",
     "mrd": "reshim.scans.mrd",
+    "smurf": "reshim.scans.smurf",
+    "twix": "reshim.scans.twix",
     "brats": "reshim.scans.brats",
     "nifti": "reshim.scans.nifti",
     "dicom": "reshim.scans.dicom",
@@ -35,7 +37,20 @@ READERS: dict[str, str] = {
 }
 """Name of the reader (as the catalog keeps it) and its module, the particular before the general."""
 
-SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd", ".mat", ".npy", ".npz", ".cfl", ".nii", ".nii.gz", ".dcm")
+SUFFIXES = (
+    ".h5",
+    ".hdf5",
+    ".mrd",
+    ".ismrmrd",
+    ".mat",
+    ".npy",
+    ".npz",
+    ".cfl",
+    ".nii",
+    ".nii.gz",
+    ".dcm",
+    ".dat",
+)
 """Endings of the files that indexing looks into."""
 
 
