@@ -55,6 +55,14 @@ def test_the_fall_back_is_handed_out_where_it_was_better():
     assert "fall-back" in outcome.reason[0]
 
 
+def test_without_the_guard_the_adapted_image_is_handed_out_with_the_same_verdict():
+    measurement, _ = make_measurement()
+    free = adapt(0.2, 1.0, steps=3, guarded=False).explain(measurement)
+    kept = adapt(0.2, 1.0, steps=3).explain(measurement)
+    assert free.adapted == kept.adapted == (False,)
+    assert (free.image - kept.image).norm() > 0.5 * kept.image.norm()
+
+
 def test_zero_steps_hand_out_the_fall_back():
     measurement, _ = make_measurement()
     outcome = adapt(0.9, 0.7, steps=0).explain(measurement)

@@ -84,6 +84,9 @@ class AdaptedAtTestTime:
     margin: float = 2.0
     """Standard errors by which the judging fold must show a gain."""
 
+    guarded: bool = True
+    """Whether the judge's verdict counts; False hands out the adapted image and the verdict with it."""
+
     budget_seconds: float | None = None
     """Wall time for a whole call; None sets no bound."""
 
@@ -170,7 +173,8 @@ class AdaptedAtTestTime:
             f"judging fold: gain {gain:.2e} with standard error {error:.1e} after {steps} steps; "
             f"{'adapted' if accepted else 'fall-back'}"
         )
-        image = _in_batches(network if accepted else self.fallback, measurement, self.batch_slices)
+        handed_out = network if accepted or not self.guarded else self.fallback
+        image = _in_batches(handed_out, measurement, self.batch_slices)
         return Outcome(image, (accepted,) * n_items, (reason,) * n_items), network
 
     @torch.enable_grad()

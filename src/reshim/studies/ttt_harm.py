@@ -1,0 +1,189 @@
+"""Does fitting the weights ever make a scan worse, and does the guard let the gains through?
+
+Paper   M. Z. Darestani, J. Liu and R. Heckel, ICML 2022 (arXiv:2204.07204), who hand out every adapted image.
+Claim   in distribution nothing is lost; at most 2 % of all slices lose 0.002 SSIM and the guard lets through
+        at least 90 % of the slices that gain 0.005.
+Data    knees and brains of the catalog, or simulated, at home and away; the networks of the ttt-* studies.
+Cost    about 15 minutes on two cores after the ttt-* studies; --tiny: about a minute.
+Run     reshim study ttt-harm
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reshim.acquire import Scheme
+from reshim.evaluation.claims import Claim, LowerBoundAtLeast, UpperBoundBelow
+from reshim.evaluation.quantities import Average, Difference, Score, score
+from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TextBlock
+from reshim.rows import read_rows
+from reshim.studies import lab
+from reshim.studies.lab import EVALUATION, SHOWN, Distribution
+from reshim.studies.shifts import UNET, fitted, pair
+from reshim.studies.study import Embedded, Study
+from reshim.types import Reconstructor
+
+TITLE = "Test-time training: harm, and what the guard lets through"
+PAPER = "no published counterpart"
+
+TWO = lab.KNEE_PD.under(Scheme("equispaced", acceleration=2), "knee PD 3 T at 2x")
+AT_HOME = (lab.KNEE_PD, lab.BRAIN_T2)
+AWAY = (
+    (lab.KNEE_PD, lab.BRAIN_T2),
+    (lab.KNEE_PD, TWO),
+    (lab.KNEE_PD, lab.KNEE_PD_15),
+    (lab.BRAIN_T2, lab.BRAIN_T1),
+    (lab.BRAIN_T2, lab.KNEE_PD),
+)
+LOSS, GREAT_LOSS, GAIN = 0.002, 0.01, 0.005
+
+BEFORE, GUARDED, UNGUARDED = "as trained", "fitted, guarded", "fitted, without the guard"
+
+
+def tested(source: Distribution, target: Distribution) -> str:
+    """What rows call a network from one distribution met with another."""
+    return f"{source.label} on {target.label}"
+
+
+PAIRS = tuple((home, home) for home in AT_HOME) + AWAY
+TESTS = tuple(tested(*each) for each in PAIRS)
+
+
+def of(method: str, tests: tuple[str, ...], **where: Any) -> Score:
+    """A score over several test sets together."""
+    return score(f"{method}, {where.get('metric', 'SSIM')}", method=method, test=list(tests), **where)
+
+
+CLAIMS = (
+    Claim(
+        "in-distribution",
+        "at home, fitting with the guard loses nothing",
+        LowerBoundAtLeast(
+            Average(
+                tuple(
+                    Difference(of(GUARDED, (test,), **SHOWN), of(BEFORE, (test,), **SHOWN))
+                    for test in TESTS[: len(AT_HOME)]
+                )
+            ),
+            -0.001,
+        ),
+    ),
+    Claim(
+        "losers",
+        "at most 2 % of all slices lose more than 0.002",
+        UpperBoundBelow(of(GUARDED, TESTS, metric="loses more than 0.002"), 0.02),
+        unit="share",
+    ),
+    Claim(
+        "great-losers",
+        "no slice loses more than 0.01",
+        UpperBoundBelow(of(GUARDED, TESTS, metric="loses more than 0.01"), 1e-9),
+        unit="share",
+    ),
+    Claim(
+        "let-through",
+        "the guard lets through at least 90 % of the slices on which fitting gains 0.005",
+        LowerBoundAtLeast(of(GUARDED, TESTS, metric="let through of the gains"), 0.9),
+        unit="share",
+    ),
+)
+
+
+def embedded(tiny: bool) -> Embedded:
+    """Which scans are simulated where no catalog is given."""
+    return lab.embedded(*dict.fromkeys(each for pair_ in PAIRS for each in pair_), tiny=tiny)
+
+
+def run(study: Study) -> None:
+    """Fit without the guard and keep its verdict; what the guarded method hands out follows from both."""
+    for source, target in PAIRS:
+        supervised, joint = pair(study, UNET, source)
+        free = fitted(joint, supervised, study.tiny, guarded=False)
+        methods: dict[str, Reconstructor] = {BEFORE: supervised, UNGUARDED: free}
+        test, scored = tested(source, target), replace(EVALUATION, scheme=target.scheme)
+        study.compare(methods, target.where, scored, test=test, keep_images=False)
+        guarded(study, test)
+
+
+def guarded(study: Study, test: str) -> None:
+    """Rows of the guarded method, and for each slice whether it lost and whether a gain came through."""
+    before, without = (_rows_of(study, method, test) for method in (BEFORE, UNGUARDED))
+    rows: list[dict[str, Any]] = []
+    for place, row in without.items():
+        verdict = bool(row["adapted"])
+        handed_out = row if verdict else before[place]
+        rows.append({**handed_out, "adapted": verdict})
+        if all(row[column] == value for column, value in SHOWN.items()):
+            old, new, free = before[place]["value"], handed_out["value"], row["value"]
+            judged = {
+                "loses more than 0.002": float(new < old - LOSS),
+                "loses more than 0.01": float(new < old - GREAT_LOSS),
+            }
+            if free >= old + GAIN:
+                judged["let through of the gains"] = float(verdict)
+            rows += [{**row, "metric": name, "value": value} for name, value in judged.items()]
+    study.keep(rows, method=GUARDED, test=test)
+
+
+def _rows_of(study: Study, method: str, test: str) -> Mapping[tuple[Any, ...], dict[str, Any]]:
+    keys = [key for key, called in study.finished if called == {"method": method, "test": test}]
+    rows = [row for key in keys for row in read_rows(study.store.path(key)).to_pylist()]
+    names = ("scan_id", "slice", "metric", "target", "region")
+    return {tuple(row[name] for name in names): row for row in rows}
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The slice that lost most."""
+
+    test: str
+    scan: str
+    slice: int
+    change: float
+
+
+def worst(study: Study) -> Worst:
+    """Of all slices that the guarded method handed out, the one that lost most."""
+    found = []
+    for test in TESTS:
+        before, after = (_rows_of(study, method, test) for method in (BEFORE, GUARDED))
+        for place, row in after.items():
+            if place[2:] == tuple(SHOWN[name] for name in ("metric", "target", "region")):
+                change = row["value"] - before[place]["value"]
+                found.append(Worst(test, row["scan_id"], row["slice"], change))
+    return min(found, key=lambda each: each.change)
+
+
+def page(study: Study) -> tuple[Block, ...]:
+    """Claims, scores before and after, shares of slices, the worst slice by name."""
+    tests = tuple(Choice(test, {"test": test}) for test in TESTS)
+    methods = tuple(Choice(name, {"method": name}) for name in (BEFORE, GUARDED, UNGUARDED))
+    lost = worst(study)
+    shares = tuple(
+        Choice(name, {"method": GUARDED, "metric": name})
+        for name in ("loses more than 0.002", "loses more than 0.01", "let through of the gains")
+    )
+    return (
+        ClaimsBlock(),
+        MatrixBlock(
+            "Before and after",
+            "SSIM inside the body. A row is a way of handing out, a column a network and what it met.",
+            methods=methods,
+            tests=tests,
+            where=SHOWN,
+        ),
+        MatrixBlock(
+            "Shares of slices",
+            "Of all slices, and for the last row of those on which fitting without the guard gains 0.005.",
+            methods=shares,
+            tests=tests,
+            where={"target": SHOWN["target"], "region": SHOWN["region"]},
+        ),
+        TextBlock(
+            "The worst slice",
+            paragraphs=(
+                f"{lost.test}, {lost.scan}, slice {lost.slice}: {lost.change:+.4f} SSIM. Whole volumes are "
+                "fitted together, so the slices of one volume share a verdict.",
+            ),
+        ),
+    )

@@ -1,0 +1,77 @@
+"""What fitting costs and whom it harms: the reckoning on traces and rows that are made up."""
+
+import json
+
+import pytest
+from tests.studies.planted import leaves_of, rows_at
+
+from reshim.cli import main
+from reshim.evaluation.claims import judge
+from reshim.evaluation.quantities import Score
+from reshim.studies import recipe_of, ttt_cost, ttt_harm
+
+SLOW = ("ttt-controls", "ttt-cost", "ttt-harm")
+
+
+def by_metric(trace, level):
+    return {row["metric"]: row["value"] for row in ttt_cost.rows_of(trace, level)}
+
+
+def test_the_time_to_a_level_is_that_of_the_first_look_that_reaches_it():
+    found = by_metric(ttt_cost.Trace([0.0, 2.0, 4.0, 6.0], [0.5, 0.7, 0.9, 0.8], 0.85, 6.0), level=0.8)
+    assert found[ttt_cost.TO_REFERENCE] == 4.0
+    assert found["SSIM at its best look"] == 0.9
+    assert found["SSIM where it stopped"] == 0.85
+
+
+def test_a_level_that_is_never_reached_counts_as_ten_times_the_whole():
+    found = by_metric(ttt_cost.Trace([0.0, 6.0], [0.5, 0.7], 0.7, 6.0), level=0.8)
+    assert found[ttt_cost.TO_REFERENCE] == 60.0
+    assert found["reaches the reference's SSIM"] == 0.0
+
+
+def first_of(leaf):
+    """A score over several test sets, answered by rows of the first."""
+    pairs = ((name, value[0] if isinstance(value, tuple) else value) for name, value in leaf.where)
+    return Score(tuple(pairs), leaf.label)
+
+
+def judged(claims, value_of):
+    means = {first_of(leaf): value_of(dict(leaf.where)) for leaf in leaves_of(claims)}
+    return {claim["id"]: claim for claim in judge(rows_at(means, noise=0.0), claims)}
+
+
+@pytest.mark.parametrize(("fast", "holds"), [(1.0, True), (10.0, False)])
+def test_the_speed_up_is_judged_by_the_ratio_of_seconds(fast, holds):
+    def value_of(where):
+        if where["metric"] == ttt_cost.TO_REFERENCE:
+            return fast
+        return 60.0 if where["metric"] == "seconds to its end" else 0.9
+
+    assert judged(ttt_cost.CLAIMS, value_of)["speedup"]["holds"] is holds
+
+
+@pytest.mark.parametrize(("lost", "through"), [(0.0, 1.0), (0.2, 0.3)])
+def test_harm_and_refused_gains_are_told(lost, through):
+    def value_of(where):
+        metric = where["metric"]
+        if metric.startswith("loses"):
+            return lost
+        return (
+            through if metric.startswith("let") else 0.9 - 0.1 * lost * (where["method"] == ttt_harm.GUARDED)
+        )
+
+    found = judged(ttt_harm.CLAIMS, value_of)
+    assert found["in-distribution"]["holds"] is (lost == 0)
+    assert found["let-through"]["holds"] is (through == 1)
+    # Made-up subjects differ by more than the bounds of 2 % and 0, which no row of ones and zeros does.
+    assert found["losers"]["value"] == pytest.approx(lost, abs=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_the_tiny_form_runs_from_scans_to_a_page(name, tmp_path):
+    assert main(["study", name, "--tiny", "--out", str(tmp_path)]) == 0
+    claims = json.loads((tmp_path / "summary.json").read_text())["claims"]
+    assert [claim["id"] for claim in claims] == [claim.id for claim in recipe_of(name).CLAIMS]
+    assert (tmp_path / "index.html").exists()
