@@ -12,6 +12,7 @@ from reshim.loader import Loader
 from reshim.physics.fourier import center_crop, to_image
 from reshim.physics.masks import evaluation_seed
 from reshim.scans import load
+from reshim.scans.slices import SliceReader
 from reshim.undersampled import MaskedKSpace, Recycled, ZeroFilledMagnitude
 from tests.scans.miniature import write_fastmri
 
@@ -136,6 +137,23 @@ def test_a_batch_is_that_of_measure_each(records):
     expected = measure_each(full.acquisitions, SCHEME, [evaluation_seed(paths[i]) for i in full.scan_ids])
     assert torch.equal(batch.measurement.kspace, expected.kspace)
     assert torch.equal(batch.measurement.mask, expected.mask)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_reader_loads_what_scans_load(tmp_path, compressed):
+    path = write_fastmri(tmp_path / "a.h5", n_slices=3, padding=(2, 2))
+    if compressed:
+        with h5py.File(path, "a") as file:
+            values = file["kspace"][()]
+            del file["kspace"]
+            file.create_dataset("kspace", data=values, chunks=(1, *values.shape[1:]), compression="gzip")
+    record = Catalog.index([tmp_path], tmp_path / "c.parquet").catalog.records()[0]
+    reader = SliceReader()
+    for slices in (None, (2,), (1, 0)):
+        ours, theirs = reader.load(record, slices), load(record, slices)
+        assert torch.equal(ours.kspace, theirs.kspace)
+        assert torch.equal(ours.acquirable, theirs.acquirable)
+        assert (ours.slices, ours.crop, ours.name) == (theirs.slices, theirs.crop, theirs.name)
 
 
 def test_a_magnitude_without_a_scheme_is_refused(records):

@@ -88,6 +88,10 @@ class SliceReader:
 
     def load(self, record: ScanRecord, slices: Sequence[int] | None = None) -> Acquisition:
         """The slices as `reshim.scans.load` gives them, all of them unless told."""
+        piece = self._piece(self._path(record), "kspace", record) if record.fully_sampled else None
+        if piece is None or piece.shape[1:] != (record.n_coils, record.n_rows, record.n_columns):
+            # A volume that has to be unpacked or merged is so once, not slice by slice.
+            return self._again(lambda: load(record, slices))
         numbers = tuple(range(record.n_slices)) if slices is None else tuple(slices)
         kspace = torch.empty(
             len(numbers), record.n_coils, record.n_rows, record.n_columns, dtype=torch.complex64
