@@ -1,0 +1,146 @@
+"""Writes docs/results.md from the committed summaries; with study folders, takes their summaries first.
+
+Run `python docs/results.py` after a summary has changed, or, after studies have been run,
+`python docs/results.py --take runs/NAME ... --machine "2 cores, x86_64, CPU only"`.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from reshim.report.numbers import duration
+from reshim.studies import STUDIES, recipe_of
+from reshim.studies.study import question_of
+
+DOCS = Path(__file__).resolve().parent
+RESULTS, PAGE = DOCS / "results", DOCS / "results.md"
+
+HEAD = """\
+# Results
+
+What the studies found, each run once with the command that is printed with it: made by `python docs/results.py`
+from the summaries in `docs/results/`. A claim holds where its 95 % interval satisfies the rule that was written
+before the run. *Undecided*: the interval reaches across the bound. *Contradicted*: it lies on the wrong side.
+*Unanswered*: the rows cannot tell, and why. Nearly everything here is on **simulated** scans and small networks,
+so a claim that does not appear is a statement about these, and the published figure stands beside it.
+
+"""
+WORDS = {
+    "holds": "holds",
+    "undecided": "undecided",
+    "contradicted": "contradicted",
+    "unanswered": "unanswered",
+}
+
+
+def main() -> int:
+    """Take summaries where asked, write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--take", type=Path, nargs="+", default=(), metavar="FOLDER", help="finished studies")
+    parser.add_argument("--machine", default="", help="what they ran on")
+    arguments = parser.parse_args()
+    for folder in arguments.take:
+        take(folder, arguments.machine)
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
+    return 0
+
+
+def take(folder: Path, machine: str) -> Path:
+    """Keep the summary of a finished study, with its command and machine."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    if summary["data"].get("tiny"):
+        raise SystemExit(f"{folder} holds the tiny form of a study, which shows nothing but that it runs")
+    name = summary["study"]
+    kept = {"command": f"reshim study {name}", "machine": machine, **summary}
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def page() -> str:
+    """The page as it should stand."""
+    found = {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))
+    }
+    known = {name: each for name, each in found.items() if name in STUDIES}
+    missing = sorted(set(STUDIES) - set(known))
+    sections = [overview(known), *(section(name, each) for name, each in known.items())]
+    if missing:
+        listed = "\n".join(f"- `{name}`: {question_of(recipe_of(name))}" for name in missing)
+        sections.append(
+            "## Not run yet at their full embedded size\n\nTheir `--tiny` forms run in the test suite, which "
+            f"shows that they run and nothing else.\n\n{listed}\n"
+        )
+    return HEAD + "\n".join(sections)
+
+
+def overview(found: dict[str, Any]) -> str:
+    """One line a study: how many claims hold."""
+    lines = ["| study | data | holds | undecided | contradicted | unanswered |", "|---|---|---|---|---|---|"]
+    for name, summary in found.items():
+        counts = [sum(_verdict(claim) == word for claim in summary["claims"]) for word in WORDS]
+        lines.append(
+            f"| [{name}](#{name}) | {summary['data']['data_kind']} | {' | '.join(map(str, counts))} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def section(name: str, summary: dict[str, Any]) -> str:
+    """A study: question, command, cost, its claims."""
+    data = summary["data"]
+    about = (
+        f"`{summary['command']}`: {data['subjects']} test subjects, {data['data_kind']}, "
+        f"seed {data['seed']}, "
+        f"{duration(summary['seconds'])} ({summary['machine']})."
+    )
+    lines = [
+        f"## {name}",
+        "",
+        question_of(recipe_of(name)),
+        "",
+        about,
+        "",
+        "| claim | verdict | value | 95 % interval | paper |",
+        "|---|---|---|---|---|",
+        *(line(claim) for claim in summary["claims"]),
+    ]
+    return "\n".join(lines) + "\n" + _notes(summary["claims"])
+
+
+def line(claim: dict[str, Any]) -> str:
+    """A row of the table."""
+    value, low, high = (number(claim[key], claim["unit"]) for key in ("value", "low", "high"))
+    interval = "–" if claim["low"] is None else f"{low} to {high}"
+    paper = "–" if claim["paper"] is None else str(claim["paper"])
+    return f"| `{claim['id']}`: {claim['claim']} | {_verdict(claim)} | {value} | {interval} | {paper} |"
+
+
+def number(value: float | None, unit: str) -> str:
+    """A value with a true minus sign; shares as percentages."""
+    if value is None:
+        return "–"
+    text = (
+        f"{100 * value:.0f} %" if unit == "share" else f"{value:+.4f}" if unit == "SSIM" else f"{value:.3g}"
+    )
+    return text.replace("-", "−")
+
+
+def _verdict(claim: dict[str, Any]) -> str:
+    return WORDS[claim["verdict"]]
+
+
+def _notes(claims: Iterable[dict[str, Any]]) -> str:
+    notes = {
+        claim["id"]: claim["note"] for claim in claims if claim["verdict"] == "unanswered" and claim["note"]
+    }
+    return "".join(f"\n`{name}`: {note}.\n" for name, note in notes.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""The page of results says what the committed summaries say, and the summaries are those of real runs."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def results():
+    spec = importlib.util.spec_from_file_location("docs_results", DOCS / "results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_made_of_the_summaries(results):
+    assert (DOCS / "results.md").read_text(encoding="utf-8") == results.page(), "run python docs/results.py"
+
+
+def test_no_summary_is_of_a_tiny_run():
+    for path in (DOCS / "results").glob("*.json"):
+        assert json.loads(path.read_text(encoding="utf-8"))["data"]["tiny"] is False, path.name
+
+
+def test_a_tiny_run_is_not_taken(results, tmp_path):
+    (tmp_path / "summary.json").write_text(json.dumps({"study": "x", "data": {"tiny": True}, "claims": []}))
+    with pytest.raises(SystemExit, match="tiny"):
+        results.take(tmp_path, "")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(None, "SSIM", "–"), (-0.0123, "SSIM", "−0.0123"), (0.54, "share", "54 %"), (21.34, "times", "21.3")],
+)
+def test_numbers_are_told_in_their_unit(results, value, unit, text):
+    assert results.number(value, unit) == text
