@@ -2,10 +2,13 @@
 
     python benchmarks/classical.py                              # ours alone
     python benchmarks/classical.py --peers ENVS --scripts FOLDER --pairs 5 [--job espirit ...]
+    python benchmarks/classical.py --volume 20 [--job ...]      # a volume's seconds a slice and its memory
 
 ENVS holds the peers' environments and FOLDER the scripts that time them (one JSON line each, with `median_s`,
 `cpu_s`, `peak_rss_mib`, `check`, and a module `_common` that makes the inputs). Both sides run in turn,
 A B B A ..., each in a process of its own, and the ratio is that of each pair: the machine's speed cancels.
+A peer that is not installed gets a line that says so. Memory is a process's peak while it works; beside it
+stands what the interpreter with PyTorch holds before any data (`baseline_rss_mib`), subtracted from nothing.
 """
 
 import argparse
@@ -24,14 +27,16 @@ import torch
 
 from reshim.classical.grappa import Grappa
 from reshim.classical.l1_wavelet import L1Wavelet
-from reshim.classical.raki import Raki
+from reshim.classical.raki import Raki, initial_weights, to_real
 from reshim.classical.sense import Sense
-from reshim.physics.espirit import Espirit
+from reshim.physics.espirit import Espirit, calibration_block
 from reshim.physics.fourier import to_image, to_kspace
 from reshim.physics.scaling import intensity_scale
 from reshim.types import Calibration, Measurement
 
 SIZE, COILS, CENTER, NOISE = 320, 15, 24, 0.002
+RAKI_STEPS = 10
+"""Of Adam, on both sides: the ratio does not depend on their number."""
 PEERS = {
     "espirit": [
         ("bart", "classic", "espirit_bart.py --coils 15"),
@@ -47,13 +52,15 @@ PEERS = {
         ("bart", "classic", "l1wav_bart.py"),
         ("sigpy", "classic", "l1wav_sigpy.py"),
         ("mrpro", "mrpro", "l1wav_mrpro.py"),
+        ("deepinv", "deepinv", "l1wav_deepinv.py"),
     ],
     "grappa": [
         ("pygrappa (compiled)", "classic", "grappa_pygrappa.py --impl cgrappa"),
         ("pygrappa (Python)", "classic", "grappa_pygrappa.py --impl grappa"),
     ],
-    "raki": [],
+    "raki": [("serial definition", "", "")],
 }
+VOLUME_JOBS = ("espirit", "sense", "l1-wavelet", "grappa")
 
 
 def case(scripts: Path | None, kind: str) -> dict[str, torch.Tensor]:
@@ -129,19 +136,104 @@ def job(name: str, scripts: Path | None, n_slices: int) -> tuple[Callable[[], An
     if name == "grappa":
         fill = Grappa(ridge=1e-4, times_noise=False, combine="rss")
         return lambda: fill(measurement), lambda image: error(image[0].abs(), full)
-    train = Raki(iterations=20, combine="rss")
-    return lambda: train(measurement), lambda image: error(image[0].abs(), full)
+    train = Raki(iterations=RAKI_STEPS)
+    block = calibration_block(measurement)[0]
+    block = block * train.peak / block.abs().max()
+    return lambda: train.train(block, 4), lambda weights: float(weights["first"].norm())
 
 
-def peak_mib() -> float:
+def resident_mib(field: str) -> float:
+    """``VmHWM``, the peak of this process, or ``VmRSS``, what it holds now."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
+        if line.startswith(field):
             return int(line.split()[1]) / 1024
     return math.nan
 
 
+def train_serially(block: torch.Tensor, step: int, iterations: int, learning_rate: float) -> torch.Tensor:
+    """RAKI as it is defined: one network after the other, each by convolutions; the first layers it found."""
+    n_channels = 2 * block.shape[0]
+    inputs = to_real(block)[None]
+    n_gaps = block.shape[-1] - 2 * step
+    trained = []
+    for channel in range(n_channels):
+        drawn = initial_weights(n_channels, step, False, slice(channel, channel + 1), block)
+        shapes = {"first": (5, 2, n_channels, 32), "second": (1, 1, 32, 8), "third": (3, 2, 8, step - 1)}
+        first, second, third = (
+            drawn[name][0].reshape(shape).permute(3, 2, 0, 1).clone().requires_grad_()
+            for name, shape in shapes.items()
+        )
+        optimizer = torch.optim.Adam((first, second, third), lr=learning_rate)
+        target = torch.stack([inputs[0, channel, 3:-3, r : r + n_gaps] for r in range(1, step)])
+        for _ in range(iterations):
+            optimizer.zero_grad()
+            hidden = torch.relu(torch.nn.functional.conv2d(inputs, first, dilation=(1, step)))
+            hidden = torch.relu(torch.nn.functional.conv2d(hidden, second))
+            deep = torch.nn.functional.conv2d(hidden, third, dilation=(1, step))[0]
+            (target - deep).norm().backward()
+            optimizer.step()
+        trained.append(first.detach().permute(2, 3, 1, 0).reshape(-1, 32))
+    return torch.stack(trained)
+
+
+def time_serial_raki(scripts: Path | None, threads: int, pairs: int) -> None:
+    """Both forms of RAKI's training by turns in this process, for both are ours."""
+    torch.set_num_threads(threads)
+    made = case(scripts, "equispaced")
+    block = calibration_block(measurement_of(made, False))[0]
+    settings = Raki(iterations=RAKI_STEPS)
+    block = block * settings.peak / block.abs().max()
+    sides = (
+        lambda: settings.train(block, 4)["first"],
+        lambda: train_serially(block, 4, RAKI_STEPS, settings.learning_rate),
+    )
+    first, again = sides[0](), sides[1]()
+    # Single precision: where a gradient is all rounding, Adam steps either way. In double they are the same.
+    apart = float((first - again).norm() / first.norm())
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(pairs):
+        for side, kept in zip(sides, seconds, strict=True):
+            start = time.process_time()
+            side()
+            kept.append(time.process_time() - start)
+    ratios = [b / a for a, b in zip(*seconds, strict=True)]
+    found = [round(f(ratios), 2) for f in (statistics.median, min, max)]
+    ours, peer = (round(statistics.median(each), 4) for each in seconds)
+    line = {"name": "raki", "peer": "serial definition", "pairs": pairs, "threads": threads}
+    line |= {"times_faster_cpu_s": found, "ours_cpu_s": ours, "peer_cpu_s": peer, "steps": RAKI_STEPS}
+    print(json.dumps(line | {"ours_check": apart, "peer_check": 0.0}), flush=True)
+
+
+def compare_volume(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """A volume's seconds a slice over a single slice's, and the memory of both, each in its own process."""
+    shared = ["--threads", str(arguments.threads), "--reps", str(arguments.reps)]
+    shared += [] if arguments.scripts is None else ["--scripts", str(arguments.scripts)]
+    command = [sys.executable, str(Path(__file__).resolve()), "--only", name, *shared]
+    one, many = [], []
+    for _ in range(arguments.pairs):
+        one.append(last_line([*command, "--slices", "1"], None, arguments.threads))
+        many.append(last_line([*command, "--slices", str(arguments.volume)], None, arguments.threads))
+    if any("error" in each for each in one + many):
+        return {"name": name, "volume": arguments.volume, "skipped": [e.get("error") for e in one + many]}
+    ratios = [b["cpu_s"] / a["cpu_s"] for a, b in zip(one, many, strict=True)]
+    line: dict[str, Any] = {"name": name, "volume": arguments.volume, "threads": arguments.threads}
+    line["cpu_s_a_slice_over_one_slice"] = [round(f(ratios), 3) for f in (statistics.median, min, max)]
+    line["baseline_rss_mib"] = round(statistics.median(each["baseline_rss_mib"] for each in one))
+    line["data_mib"] = many[-1]["data_mib"]
+    line["one_slice_peak_rss_mib"], line["volume_peak_rss_mib"] = (
+        round(max(each["peak_rss_mib"] for each in side)) for side in (one, many)
+    )
+    bart = [peer for peer in PEERS[name] if peer[0] == "bart"]
+    if bart and arguments.peers is not None and (arguments.peers / bart[0][1] / "bin" / "python").exists():
+        python = str(arguments.peers / bart[0][1] / "bin" / "python")
+        found = last_line([python, *bart[0][2].split(), "--reps", "1"], arguments.scripts, arguments.threads)
+        line["bart_one_slice_peak_rss_mib"] = found.get("peak_rss_mib", found.get("error"))
+    return line
+
+
 def time_ours(name: str, scripts: Path | None, threads: int, reps: int, n_slices: int) -> None:
     torch.set_num_threads(threads)
+    baseline = resident_mib("VmRSS")
     run, check = job(name, scripts, n_slices)
     result = run()
     if os.access("/proc/self/clear_refs", os.W_OK):
@@ -153,7 +245,9 @@ def time_ours(name: str, scripts: Path | None, threads: int, reps: int, n_slices
         wall.append((time.perf_counter() - t) / n_slices)
         cpu.append((time.process_time() - c) / n_slices)
     line = {"name": name, "peer": "reshim", "median_s": statistics.median(wall), "min_s": min(wall)}
-    line |= {"cpu_s": statistics.median(cpu), "peak_rss_mib": round(peak_mib(), 1), "check": check(result)}
+    line |= {"cpu_s": statistics.median(cpu), "peak_rss_mib": round(resident_mib("VmHWM"), 1)}
+    line |= {"baseline_rss_mib": round(baseline, 1), "data_mib": n_slices * COILS * SIZE**2 * 8 >> 20}
+    line |= {"check": check(result)}
     print(json.dumps(line | {"threads": threads, "slices": n_slices}), flush=True)
 
 
@@ -170,7 +264,7 @@ def compare(name: str, peer: tuple[str, str, str], arguments: argparse.Namespace
     title, environment, script = peer
     python = arguments.peers / environment / "bin" / "python"
     if not python.exists():
-        return {"name": name, "peer": title, "skipped": f"no environment {environment!r} among the peers"}
+        return {"name": name, "peer": title, "skipped": f"peer not installed: no environment {environment!r}"}
     shared = ["--threads", str(arguments.threads), "--reps", str(arguments.reps)]
     ours = [sys.executable, str(Path(__file__).resolve()), "--only", name, *shared]
     ours += ["--scripts", str(arguments.scripts)]
@@ -206,11 +300,19 @@ def main() -> None:
     parser.add_argument("--reps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--slices", type=int, default=1)
+    parser.add_argument("--volume", type=int, help="compare a volume of so many slices with one slice")
     arguments = parser.parse_args()
     if arguments.only:
         time_ours(arguments.only, arguments.scripts, arguments.threads, arguments.reps, arguments.slices)
         return
     for name in arguments.job:
+        if arguments.volume:
+            if name in VOLUME_JOBS:
+                print(json.dumps(compare_volume(name, arguments)), flush=True)
+            continue
+        if name == "raki":
+            time_serial_raki(arguments.scripts, arguments.threads, arguments.pairs)
+            continue
         if arguments.peers is None or arguments.scripts is None or not PEERS[name]:
             time_ours(name, arguments.scripts, arguments.threads, arguments.reps, arguments.slices)
             continue
