@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reshim.classical.sense import Sense, shown
+from reshim.classical.sense import Sense, is_volume, shown, slice_by_slice
 from reshim.classical.wavelet import Wavelet, padded_size
 from reshim.physics.fourier import center_crop, center_pad
 from reshim.physics.gram import prepared_gram
@@ -59,6 +59,8 @@ class L1Wavelet:
     @torch.no_grad()
     def __call__(self, measurement: Measurement) -> Image:
         """Return the image (batch, row, column) in the measurement's units."""
+        if is_volume(measurement):
+            return slice_by_slice(self, measurement)
         return self.solve(measurement)
 
     def solve(self, measurement: Measurement) -> Image:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from reshim.classical.l1_wavelet import starting_point, threshold_of
-from reshim.classical.sense import shown
+from reshim.classical.sense import is_volume, shown, slice_by_slice
 from reshim.physics.gram import prepared_gram
 from reshim.physics.maps import default_estimator
 from reshim.physics.sense import SenseOperator
@@ -45,6 +45,8 @@ class TotalVariation:
     @torch.no_grad()
     def __call__(self, measurement: Measurement) -> Image:
         """Return the image (batch, row, column) in the measurement's units."""
+        if is_volume(measurement):
+            return slice_by_slice(self, measurement)
         return self.solve(measurement)
 
     def solve(self, measurement: Measurement) -> Image:

@@ -85,7 +85,11 @@ class Espirit:
                 f"{measurement.name}: the calibration block is {rows}x{columns} but the kernel needs "
                 f"{self.kernel}x{self.kernel}; use reshim.physics.maps.default_estimator, which falls back"
             )
-        maps, _ = self.estimate(calibration_block(measurement), measurement.kspace.shape[-2:])
+        blocks, shape = calibration_block(measurement), measurement.kspace.shape[-2:]
+        # One by one into one array: stacked at the end, a volume would need its maps several times over.
+        maps = blocks.new_empty(blocks.shape[0], self.n_sets, blocks.shape[-3], *shape)
+        for index in range(len(blocks)):
+            maps[index] = self.estimate(blocks[index], shape)[0]
         return replace(measurement, maps=maps)
 
     @torch.no_grad()

@@ -128,6 +128,9 @@ def explained_energy(measurement: Measurement, width: int = 24) -> Float[Tensor,
         raise ValueError(
             f"{measurement.name}: no maps to judge; fill them with measurement.with_maps(estimator)"
         )
+    if measurement.kspace.shape[0] > 1 and measurement.kspace.device.type == "cpu":
+        items = (measurement.item(index) for index in range(measurement.kspace.shape[0]))
+        return torch.cat([explained_energy(item, width) for item in items])
     images = low_resolution_images(measurement, width)
     energy = images.abs().square().sum((-3, -2, -1))
     combined = (measurement.maps.conj() * images.unsqueeze(-4)).sum(-3, keepdim=True)
