@@ -14,6 +14,7 @@ STUDIES = {
     "diverse-skew": "diverse_skew",
     "first-look": "first_look",
     "natural-shift": "natural_shift",
+    "raki-vs-grappa": "raki_vs_grappa",
     "site-adaptation": "site_adaptation",
     "ssdu-vs-supervised": "ssdu_vs_supervised",
     "ttt-acceleration": "ttt_acceleration",

@@ -1,0 +1,64 @@
+"""The judge tells resilience from none, the map is the known one without noise, and the tiny form runs."""
+
+import json
+
+import pytest
+import torch
+from tests.conftest import make_measurement
+from tests.studies.answers import verdicts
+
+from reshim.cli import main
+from reshim.rows import read_rows
+from reshim.studies.raki_vs_grappa import CLAIMS, METHODS, NETWORK
+from reshim.studies.repeats import ERROR, SPREAD, Echoes, Repeats, rate_of, realisations
+from reshim.types import Acquisition
+
+
+def test_a_quieter_network_is_seen_and_an_equal_one_is_not():
+    better = verdicts(CLAIMS, lambda where: 0.5 if where["method"] == NETWORK else 1.0)
+    assert better == dict.fromkeys(better, "holds")
+    worse = verdicts(CLAIMS, lambda where: 2.0 if where["method"] == NETWORK else 1.0)
+    assert worse == dict.fromkeys(worse, "contradicted")
+    equal = verdicts(CLAIMS, lambda where: 1.0)
+    assert "holds" not in equal.values()
+
+
+def scan() -> Acquisition:
+    measurement, _ = make_measurement(rows=40, columns=48, acceleration=1, n=1)
+    everywhere = torch.ones(1, 1, 1, 48, dtype=torch.bool)
+    return Acquisition(measurement.kspace, "phantom", (0,), (40, 48), everywhere)
+
+
+def test_two_full_echoes_show_the_rate_that_decayed_one_into_the_other():
+    echoes = Echoes.of(scan(), 6)
+    rate = rate_of(*echoes.images)[echoes.body]
+    assert 8 <= float(rate.min()) < float(rate.max()) <= 32.01
+
+
+def test_realisations_differ_in_their_noise_and_in_nothing_else():
+    echoes = Echoes.of(scan(), 4)
+    (one, _), (two, _) = realisations(echoes, Repeats(3, 16, n=2), "phantom")
+    (again, _), _ = realisations(echoes, Repeats(3, 16, n=2), "phantom")
+    assert torch.equal(one.kspace, again.kspace)
+    assert torch.equal(one.mask, two.mask)
+    assert not torch.equal(one.kspace, two.kspace)
+    assert one.kspace.shape[1] == 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    assert main(["study", "raki-vs-grappa", "--tiny", "--out", str(out)]) == 0
+    return out
+
+
+def test_the_tiny_form_leaves_rows_of_every_method_and_judged_claims(folder):
+    rows = read_rows(folder / "rows.parquet")
+    assert set(rows["method"].to_pylist()) == set(METHODS)
+    assert set(rows["metric"].to_pylist()) == {SPREAD, ERROR, "nmse"}
+    assert set(rows["acceleration"].to_pylist()) == {4.0, 5.0}
+    assert min(rows["value"].to_pylist()) > 0
+    claims = json.loads((folder / "summary.json").read_text())["claims"]
+    assert [claim["id"] for claim in claims] == [claim.id for claim in CLAIMS]
+    assert all(claim["verdict"] != "unanswered" for claim in claims)
+    assert (folder / "index.html").exists()
