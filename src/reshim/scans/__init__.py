@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 READERS: dict[str, str] = {
     "m4raw": "reshim.scans.m4raw",
     "fastmri_prostate": "reshim.scans.prostate",
+    "fastmri_breast": "reshim.scans.breast",
     "skmtea": "reshim.scans.skmtea",
     "cc359": "reshim.scans.cc359",
     "cmrxrecon": "reshim.scans.cmrxrecon",

@@ -248,9 +248,9 @@ def _chosen(path: Path, arrays: Mapping[str, Stored], asked: str | None) -> tupl
     name = asked if asked is not None else _first_fit(arrays)
     if name not in arrays:
         listed = ", ".join(f"{key} {stored.shape} {stored.dtype}" for key, stored in list(arrays.items())[:8])
-        said = f"no array {asked!r}" if asked else "several arrays, or none with two axes,"
+        said = f"no array {asked!r}" if asked else "several arrays that may be a scan, or none"
         raise BadScanError(
-            f"{path.name} has {said}; it has {listed or 'none'}: name one in {sidecar_path(path).name}: "
+            f"{path.name} has {said}: {listed or 'no array at all'}; name one in {sidecar_path(path).name}: "
             f'array = "NAME", or skip = true'
         )
     assert name is not None
