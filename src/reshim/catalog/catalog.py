@@ -1,5 +1,6 @@
 """The table of all scans: read it, filter it with SQL, split it by subject, count it, get its records."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -123,7 +124,8 @@ class Catalog:
             pq.write_table(table, beside)
             beside.replace(path)
         except OSError as error:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                beside.unlink()
             raise UserError(
                 f"{path} cannot be written ({error}); what stood there before is untouched: free space or "
                 "name another --out"

@@ -6,6 +6,7 @@ Ours differs: the layout is our own (boxes in half-open rows and columns, the fr
 author), and both kinds can be written.
 """
 
+import contextlib
 import csv
 import io
 import math
@@ -273,5 +274,6 @@ def _write(path: Path, content: bytes) -> None:
         beside.write_bytes(content)
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise UserError(f"{path} cannot be written ({error}); name another place") from None
