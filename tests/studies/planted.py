@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from reshim.evaluation.claims import AllOf
-from reshim.evaluation.quantities import Ratio, Score
+from reshim.evaluation.quantities import RankCorrelation, Ratio, Score
 from reshim.evaluation.statistics import Interval
 from reshim.rows import SCHEMA
 
@@ -23,6 +23,17 @@ def leaves_of(claims) -> list[Score]:
     return list(dict.fromkeys(leaf for rule in rules_of(claims) for leaf in rule.quantity.leaves()))
 
 
+def smooth(quantity, drawn):
+    """The quantity in each draw; a rank correlation, which has no slope, as the one of the values."""
+    if not isinstance(quantity, RankCorrelation):
+        return quantity.draw(drawn)
+    first, second = (
+        np.stack([member.draw(drawn) for member in side]) for side in (quantity.first, quantity.second)
+    )
+    first, second = first - first.mean(0), second - second.mean(0)
+    return (first * second).sum(0) / np.sqrt((first**2).sum(0) * (second**2).sum(0))
+
+
 def levels(claims, clear_of: float, steps: int = 6000):
     """Means of the leaves at which every rule clears its bound by `clear_of`, or misses it if negative.
 
@@ -36,11 +47,10 @@ def levels(claims, clear_of: float, steps: int = 6000):
         drawn = dict(zip(leaves, (means + shifts).T, strict=True))
         slope, lacking = np.zeros(len(leaves)), 0.0
         for rule in rules:
-            share = isinstance(rule.quantity, Ratio)
-            if share and side < 0:
+            if isinstance(rule.quantity, Ratio) and side < 0:
                 continue  # a share of a gap that is none is undefined, and does not hold
-            wanted = abs(clear_of) * (100 if share else 1)
-            values = rule.quantity.draw(drawn)
+            wanted = abs(clear_of) * (100 if isinstance(rule.quantity, Ratio | RankCorrelation) else 1)
+            values = smooth(rule.quantity, drawn)
             margin, beyond = (side * rule.margin(Interval(v, v, v)) for v in (values[0], values[0] + step))
             if margin < wanted:
                 lacking += wanted - margin

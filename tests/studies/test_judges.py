@@ -13,8 +13,11 @@ RECIPES = (
     "diverse-field",
     "diverse-large",
     "diverse-forward-model",
+    "diverse-scanner",
     "diverse-skew",
     "distributional-overfitting",
+    "pathology",
+    "similarity",
     "site-adaptation",
     "ssdu-vs-supervised",
 )

@@ -61,6 +61,9 @@ class Embedded:
     lesions: bool = False
     """Whether subjects have lesions, with their boxes in the files."""
 
+    twins: bool = False
+    """Whether every subject is there twice, in the folders ``healthy`` and ``lesions``."""
+
 
 @dataclass
 class Study:
@@ -390,20 +393,25 @@ def _embedded(data: Embedded, shared: Path, catalog: Path, seed: int) -> Catalog
     scans = shared / "scans" / f"{data.matrix}x{data.slices}-of-{data.subjects}-seed{seed}"
     if data.lesions:
         scans = scans.with_name(f"{scans.name}-lesions")
-    total = len(data.protocols) * data.subjects
+    folders = {scans: data.lesions}
+    if data.twins:
+        scans = scans.with_name(f"{scans.name}-twins")
+        folders = {scans / "healthy": False, scans / "lesions": True}
+    total = len(data.protocols) * data.subjects * len(folders)
     shares = dict(zip(("train", "val", "test"), data.shares, strict=True))
     with alone(scans):
         with steps("simulating scans", total) as tick:
-            simulate(
-                scans,
-                protocols=list(data.protocols),
-                subjects=data.subjects,
-                matrix=data.matrix,
-                slices=data.slices,
-                seed=seed,
-                lesions=data.lesions,
-                progress=tick,
-            )
+            for folder, lesions in folders.items():
+                simulate(
+                    folder,
+                    protocols=list(data.protocols),
+                    subjects=data.subjects,
+                    matrix=data.matrix,
+                    slices=data.slices,
+                    seed=seed,
+                    lesions=lesions,
+                    progress=tick,
+                )
         everything = Catalog.index([scans], catalog, shares=shares).catalog
     Console(stderr=True).print(f"{total} simulated scans in {scans}", style="dim")
     wanted = ", ".join(f"'{protocol}'" for protocol in data.protocols)

