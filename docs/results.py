@@ -21,11 +21,12 @@ RESULTS, PAGE = DOCS / "results", DOCS / "results.md"
 HEAD = """\
 # Results
 
-What the studies found, each run once with the command that is printed with it: made by `python docs/results.py`
-from the summaries in `docs/results/`. A claim holds where its 95 % interval satisfies the rule that was written
-before the run. *Undecided*: the interval reaches across the bound. *Contradicted*: it lies on the wrong side.
-*Unanswered*: the rows cannot tell, and why. Nearly everything here is on **simulated** scans and small networks,
-so a claim that does not appear is a statement about these, and the published figure stands beside it.
+What the studies found, each run once with the command that is printed with it: made by `python
+docs/results.py` from the summaries in `docs/results/`. A claim holds where its 95 % interval satisfies
+the rule that was written before the run. *Undecided*: the interval reaches across the bound.
+*Contradicted*: it lies on the wrong side. *Unanswered*: the rows cannot tell, and why. Nearly everything
+here is on **simulated** scans and small networks, so a claim that does not appear is a statement about
+these, and the published figure stands beside it.
 
 """
 WORDS = {
