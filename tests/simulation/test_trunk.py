@@ -10,7 +10,7 @@ from reshim.simulation.geometry import TO_APEX, TO_INFERIOR, TO_LATERAL, Geometr
 from reshim.simulation.scanner import ANATOMIES, drawer_of
 from reshim.simulation.tissues import TISSUES
 
-PLANES = Geometry(64, 64, (5.5, 5.5), (-10.0, 12.0), 5.0, "axial", 2)
+PLANES = Geometry(48, 48, (7.3, 7.3), (-10.0, 12.0), 5.0, "axial", 2)
 NEW = ("prostate", "pelvis", "heart", "abdomen", "breast", "phantom")
 
 
@@ -49,14 +49,14 @@ def test_a_slice_does_not_depend_on_the_others(name):
 @pytest.mark.parametrize("name", NEW)
 def test_boxes_hold_the_findings_and_nothing_else_changes(name):
     view = "short-axis" if name == "heart" else "axial"
-    planes = replace(PLANES, rows=128, columns=128, spacing_mm=(2.75, 2.75), view=view)
+    planes = replace(PLANES, rows=96, columns=96, spacing_mm=(3.6, 3.6), view=view)
     planes = replace(planes, positions_mm=(-12.0, 0.0, 12.0))
     seen = 0
     for subject in range(2):
         ill, well = drawer_of(name)(subject, planes, lesions=True), drawer_of(name)(subject, planes)
         changed = (ill.fractions - well.fractions).abs().sum(1) > 0.11
         for lesion in ill.lesions:
-            row0, column0, row1, column1 = (round(edge / 2.75) for edge in lesion.box_mm)
+            row0, column0, row1, column1 = (round(edge / 3.6) for edge in lesion.box_mm)
             assert changed[lesion.slice, row0:row1, column0:column1].any()
             changed[lesion.slice, row0:row1, column0:column1] = False
             seen += 1
@@ -76,13 +76,13 @@ def test_the_long_axis_holds_the_line_to_the_apex():
     x, y, z = plane.points(0)
     middle = (plane.rows // 2, plane.columns // 2)
     assert [float(axis[middle]) for axis in (x, y, z)] == pytest.approx([0, 0, 0], abs=1e-4)
-    up = [float(axis[middle[0] - 4, middle[1]]) / (4 * 5.5) for axis in (x, y, z)]
+    up = [float(axis[middle[0] - 4, middle[1]]) / (4 * 7.3) for axis in (x, y, z)]
     assert up == pytest.approx(TO_APEX, abs=1e-4)
 
 
 def test_the_ventricle_is_blood_within_muscle_in_both_planes():
     for view in ("short-axis", "long-axis"):
-        fine = replace(PLANES, spacing_mm=(2.0, 2.0), view=view, positions_mm=(0.0,))
+        fine = replace(PLANES, spacing_mm=(2.0, 2.0), rows=64, columns=64, view=view, positions_mm=(0.0,))
         drawn = drawer_of("heart")(1, fine)
         blood, muscle = (drawn.fractions[0, drawn.tissues.index(name)] for name in ("blood", "myocardium"))
         row, column = 32, 32
