@@ -10,7 +10,9 @@ import torch
 
 from reshim.acquire import Scheme, measure
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
+from reshim.adaptation.fitted_decoder import FittedDecoder
 from reshim.adaptation.reference import ReferenceAdaptation
+from reshim.adaptation.zero_shot import ZeroShot
 from reshim.alarm import Alarm
 from reshim.classical import METHODS
 from reshim.networks import NETWORKS
@@ -100,6 +102,20 @@ def test_the_reference_algorithm_sees_acquired_samples_alone(pair):
     torch.manual_seed(0)
     base = NETWORKS["unet-tiny"](input="complex").eval()
     assert_same_bits(ReferenceAdaptation(base, max_steps=3), pair)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        FittedDecoder(iterations=2, channels=8, layers=3),
+        ZeroShot(epochs=1, n_splits=1),
+        ZeroShot(epochs=1, n_splits=1, unit="column"),
+    ],
+    ids=["conv-decoder", "zs-ssl", "zs-ssl by columns"],
+)
+def test_methods_that_train_on_the_scan_see_acquired_samples_alone(method, pair):
+    assert_same_bits(method, pair)
+    assert method.explain(pair[0]).reason == method.explain(pair[1]).reason
 
 
 def test_the_alarm_sees_acquired_samples_alone(pair):

@@ -1,6 +1,7 @@
 """METHOD names, as the command line spells them, to reconstructors.
 
-A name is a classical method, ``default``, or the path of a RUN folder; ``adapt`` wraps a RUN.
+A name is a classical method, ``default``, a method that trains on the scan itself (``conv-decoder``,
+``zs-ssl``, and ``zs-ssl:RUN``, which starts from a RUN), or the path of a RUN folder; `adapt` wraps a RUN.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ from reshim.errors import UserError
 from reshim.types import Image, Measurement, Reconstructor
 
 ADAPT = ("none", "slice", "volume", "auto", "reference")
+
+SELF_TRAINED = ("conv-decoder", "zs-ssl")
+"""Methods that fit a network to every slice by themselves."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +65,49 @@ def method_of(
         from reshim.default import default_method
 
         return _on(default_method(), device)
-    if name in METHODS:
+    kind = name.partition(":")[0]
+    if name in METHODS or kind in SELF_TRAINED:
         if adapt not in ("none", "auto"):
             raise UserError(
                 f"--adapt {adapt} fits the weights of a trained network to the scan, and {name!r} has none; "
                 "give --with a RUN folder, or --adapt none"
             )
-        return _on(METHODS[name](), device)
+        return _on(METHODS[name]() if name in METHODS else self_trained(name, budget_seconds), device)
     if not (Path(name) / "settings.json").exists():
         raise UserError(
-            f"{name!r} is neither a method nor a RUN folder; methods are {sorted(METHODS)} and 'default'"
+            f"{name!r} is neither a method nor a RUN folder; methods are "
+            f"{sorted((*METHODS, *SELF_TRAINED))} and 'default'"
         )
     return run_method(Path(name), adapt, budget_seconds, device)
+
+
+def self_trained(name: str, budget_seconds: float | None = None) -> Reconstructor:
+    """A method that fits a network to every slice, within a budget if one is given.
+
+    Raises
+    ------
+    UserError
+        For a start that is no RUN folder, or weights that have nothing to start from.
+    """
+    from reshim.adaptation.fitted_decoder import FittedDecoder
+    from reshim.adaptation.zero_shot import ZeroShot
+
+    kind, _, start = name.partition(":")
+    if kind == "conv-decoder":
+        if start:
+            raise UserError(f"{name!r}: conv-decoder starts from no RUN; give --with conv-decoder")
+        return FittedDecoder(budget_seconds=budget_seconds)
+    if not start:
+        return ZeroShot(budget_seconds=budget_seconds)
+    from reshim.training.run_folder import load_run
+
+    run = load_run(Path(start))
+    if not run.has_phase:
+        raise UserError(
+            f"{name!r}: the run's network returns magnitudes without phase; start from one that was trained "
+            "with --input complex"
+        )
+    return ZeroShot(run.network, budget_seconds=budget_seconds, train_seed=run.train_seed)
 
 
 def _on(method: Reconstructor, device: str) -> Reconstructor:
@@ -88,7 +123,7 @@ def run_method(folder: Path, adapt: str, budget_seconds: float | None, device: s
         return run
     from reshim.adaptation.modes import adapted
 
-    return adapted(run, adapt, budget_seconds, alarm_of(folder))
+    return adapted(run, adapt, budget_seconds, alarm_of(folder), foreteller_of(run))
 
 
 def alarm_of(folder: Path) -> Any:
@@ -98,8 +133,18 @@ def alarm_of(folder: Path) -> Any:
     return Alarm.of_run(folder) if (folder / "statistics.safetensors").exists() else None
 
 
+def foreteller_of(run: Any) -> Any:
+    """Predicted quality of a RUN's un-adapted images, or None where its alarm was never calibrated."""
+    from reshim.alarm.calibrate import Foreteller
+
+    return Foreteller.of_run(run)
+
+
 def short_name(name: str) -> str:
     """How a method is called in rows and pages: its own name, or its RUN folder's last part."""
+    kind, _, start = name.partition(":")
+    if kind in SELF_TRAINED and start:
+        return f"{kind} from {Path(start).name}"
     return Path(name).name if "/" in name or Path(name).is_dir() else name
 
 

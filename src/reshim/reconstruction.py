@@ -18,12 +18,13 @@ import torch
 from reshim.acquire import Scheme, measure, reference, sampling_of, without_oversampling
 from reshim.evaluation.run import Explains, score_one
 from reshim.formats.write import write
-from reshim.methods import alarm_of, method_of
+from reshim.methods import alarm_of, foreteller_of, method_of
 from reshim.physics.fourier import center_crop
 from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
 from reshim.scans import open_scan
-from reshim.types import Acquisition, Measurement, Outcome
+from reshim.training.run_folder import load_run
+from reshim.types import Acquisition, Measurement, Outcome, ScanRecord
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class Card:
     effective_acceleration: float
     seconds: float
     shift_score: float | None = None
+    metadata_score: float | None = None
+    predicted_ssim: dict[str, Any] | None = None
+    """Foretold of the un-adapted images, inside the body against the MVUE reference; null without a
+    calibrated alarm, and with the reason under ``unknown`` beyond the range it was calibrated on."""
+
     warnings: list[str] = field(default_factory=list)
     scores: dict[str, float] | None = None
     scores_rss: dict[str, float] | None = None
@@ -103,7 +109,7 @@ def reconstruct_file(path: Path, request: Request, folder: Path) -> Card:
         },
         effective_acceleration=sampling.effective_acceleration,
         seconds=seconds,
-        shift_score=_shift_score(request.method, measurement),
+        **_alarm(request.method, record, measurement),
         warnings=list(dict.fromkeys((*measurement.warnings, *logged))),
         details={"sampling": asdict(sampling), "data_kind": record.data_kind, "matrix": list(images.shape)},
     )
@@ -166,9 +172,18 @@ def _described(name: str, method: Any) -> str:
     return f"{name}: {method.description}" if name == "default" and hasattr(method, "description") else name
 
 
-def _shift_score(name: str, measurement: Measurement) -> float | None:
+def _alarm(name: str, record: ScanRecord, measurement: Measurement) -> dict[str, Any]:
+    """What a RUN's alarm says of the scan; nothing for methods that have none."""
     alarm = alarm_of(Path(name))
-    return None if alarm is None else alarm(measurement)
+    if alarm is None:
+        return {}
+    said: dict[str, Any] = {"shift_score": alarm(measurement)}
+    foretell = foreteller_of(load_run(Path(name)))
+    if foretell is not None:
+        said["predicted_ssim"] = asdict(foretell(measurement))
+        if foretell.headers is not None:
+            said["metadata_score"] = foretell.headers(record)
+    return said
 
 
 def formats_of(text: str, known: Sequence[str] = ("h5", "nii", "dcm", "png")) -> tuple[str, ...]:

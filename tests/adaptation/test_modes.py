@@ -60,6 +60,39 @@ def test_auto_adapts_to_an_unusual_scan():
     assert "beyond" in outcome.reason[0]
 
 
+def test_auto_adapts_where_nobody_can_foretell_the_quality():
+    measurement, _ = make_measurement(columns=88, n=1, noise=1e-3)
+
+    @dataclass
+    class Foretold:
+        unknown: str | None
+
+    base = AdaptedAtTestTime(Gain(0.6), Gain(0.6), steps=0)
+    usual = AdaptedWhereUnusual(base, lambda measurement: 0.5, lambda measurement: Foretold(None), None)
+    assert "left as it is" in usual.explain(measurement).reason[0]
+    at_a_loss = AdaptedWhereUnusual(base, lambda measurement: 0.5, lambda measurement: Foretold("far"), None)
+    reason = at_a_loss.explain(measurement).reason[0]
+    assert "quality far" in reason
+    assert "judging fold" in reason
+
+
+def test_a_classical_method_takes_over_with_a_warning_just_where_it_is_better(caplog):
+    measurement, truth = make_measurement(columns=88, n=1, noise=1e-3)
+
+    def auto(network: nn.Module, classical) -> AdaptedWhereUnusual:
+        base = AdaptedAtTestTime(network, network, steps=0, judge_share=0.2)
+        return AdaptedWhereUnusual(base, lambda measurement: 3.0, None, classical)
+
+    kept = auto(Gain(1.0), Gain(0.3)).explain(measurement)
+    torch.testing.assert_close(kept.image, Gain(1.0)(measurement).detach())
+    assert "no better" in kept.reason[0]
+    assert not caplog.text
+    outcome = auto(Gain(0.3), lambda measurement: truth).explain(measurement)
+    torch.testing.assert_close(outcome.image, truth)
+    assert "at a loss" in caplog.text
+    assert not any(outcome.adapted)
+
+
 def test_auto_without_statistics_names_the_remedy():
     with pytest.raises(UserError, match="adapt 'volume'"):
         adapted(Run(Gain(0.6)), "auto")

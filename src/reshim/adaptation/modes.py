@@ -1,10 +1,12 @@
 """``--adapt``: how a trained run is fitted to the scan at hand.
 
 ``slice``, ``volume``  test-time training with held-out folds and a guard, weights of each slice or shared
-``auto``               leave the scan as it is where it looks like the training data, adapt (volume) where not
+``auto``               leave the scan as it is where it looks like the training data, adapt (volume) where it
+                       does not, and hand out a classical method's image where that is better than either
 ``reference``          the algorithm of the released code
 """
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,8 +15,11 @@ from torch import nn
 
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
 from reshim.adaptation.reference import ReferenceAdaptation
+from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.errors import UserError
 from reshim.types import Image, Measurement, Outcome, Reconstructor
+
+log = logging.getLogger(__name__)
 
 USUAL_SHIFT = 1.0
 """Shift score of the most unusual training measurements; above it a scan counts as unlike them."""
@@ -41,15 +46,45 @@ class ShiftScore(Protocol):
         ...
 
 
+@runtime_checkable
+class Foretold(Protocol):
+    """What is foretold of a scan's un-adapted images."""
+
+    @property
+    def unknown(self) -> str | None:
+        """Why nothing is foretold, or None where something is."""
+        ...
+
+
+@runtime_checkable
+class Foretells(Protocol):
+    """Says, from the measurement, how good its un-adapted images will be, or that it does not know."""
+
+    def __call__(self, measurement: Measurement) -> Foretold:
+        """Foretell."""
+        ...
+
+
 @dataclass(frozen=True)
 class AdaptedWhereUnusual:
-    """Leave a scan alone that looks like the training data; adapt to one that does not."""
+    """Leave a scan alone that looks like the training data; adapt to one that does not.
+
+    Usual is a scan whose shift score is within what training saw, and about which the foreteller, if there is
+    one, is not at a loss. Where adapting shows no gain on the judging fold, a classical method is judged in
+    its place, by the same rule, and handed out with a warning if it predicts the held-out samples better.
+    """
 
     adapted: AdaptedAtTestTime
     """What is done where the scan is unusual; its fall-back is what is handed out where it is not."""
 
     shift_score: ShiftScore = field(metadata={"digest": False})
     """Of the run's own training statistics."""
+
+    foretell: Foretells | None = field(default=None, metadata={"digest": False})
+    """Predicted quality of the un-adapted images; None where the run was never calibrated."""
+
+    classical: Reconstructor | None = field(default_factory=L1Wavelet)
+    """What is handed out where the network is at a loss; None never does."""
 
     has_phase = True
 
@@ -61,18 +96,45 @@ class AdaptedWhereUnusual:
         """Reconstruct, and say whether the scan looked unusual and what was done."""
         measurement = measurement.with_maps(self.adapted.estimate)
         score = self.shift_score(measurement)
-        if score <= USUAL_SHIFT:
+        unknown = None if self.foretell is None else self.foretell(measurement).unknown
+        if score <= USUAL_SHIFT and unknown is None:
             with torch.no_grad():
                 image = self.adapted.fallback(measurement)
             why = f"shift score {score:.2f} is within what training saw; left as it is"
             return Outcome(image, (False,) * image.shape[0], (why,) * image.shape[0])
+        why = f"shift score {score:.2f} is {'beyond' if score > USUAL_SHIFT else 'within'} what training saw"
+        if unknown is not None:
+            why += f", quality {unknown}"
         outcome = self.adapted.explain(measurement)
-        why = f"shift score {score:.2f} is beyond what training saw"
-        return Outcome(outcome.image, outcome.adapted, tuple(f"{why}; {reason}" for reason in outcome.reason))
+        if not any(outcome.adapted) and self.classical is not None:
+            outcome = self._or_classical(measurement, outcome, self.classical)
+        reasons = tuple(f"{why}; {reason}" for reason in outcome.reason)
+        return Outcome(outcome.image, outcome.adapted, reasons)
+
+    def _or_classical(self, measurement: Measurement, left: Outcome, classical: Reconstructor) -> Outcome:
+        """The classical method's image, if it predicts the judging fold better than the fall-back does."""
+        gain, error = self.adapted.gain_of_other(classical, measurement)
+        name, found = type(classical).__name__, f"gain {gain:.2e} with standard error {error:.1e}"
+        if gain <= self.adapted.margin * error:
+            reasons = tuple(f"{reason}; {name} no better: {found}" for reason in left.reason)
+            return Outcome(left.image, left.adapted, reasons)
+        log.warning(
+            "%s: the network is at a loss on this scan; %s predicts held-out samples better (%s) and is used "
+            "instead",
+            measurement.name,
+            name,
+            found,
+        )
+        reasons = tuple(f"{reason}; {name} better: {found}" for reason in left.reason)
+        return Outcome(classical(measurement), left.adapted, reasons)
 
 
 def adapted(
-    run: Any, mode: str, budget_seconds: float | None = None, shift_score: ShiftScore | None = None
+    run: Any,
+    mode: str,
+    budget_seconds: float | None = None,
+    shift_score: ShiftScore | None = None,
+    foretell: Foretells | None = None,
 ) -> Reconstructor:
     """A run that is fitted to each scan.
 
@@ -105,4 +167,4 @@ def adapted(
         raise UserError(
             "this run kept no training statistics, so nobody knows what is unusual; adapt 'volume'"
         )
-    return AdaptedWhereUnusual(method, shift_score)
+    return AdaptedWhereUnusual(method, shift_score, foretell)

@@ -15,6 +15,7 @@ COMMANDS = (
     "index",
     "list",
     "train",
+    "calibrate",
     "evaluate",
     "reconstruct",
     "import_weights",

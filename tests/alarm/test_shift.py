@@ -1,10 +1,10 @@
 import dataclasses
 
 import torch
-
-from reshim.alarm import Alarm, _edge
-from reshim.training.statistics import Statistics, features
 from tests.conftest import make_measurement
+
+from reshim.alarm.shift import Alarm, _edge
+from reshim.training.statistics import Statistics, features
 
 
 def test_the_edge_is_the_99th_percentile_of_a_chi_distribution():

@@ -1,0 +1,123 @@
+"""From a toy RUN to a calibrated alarm: what it keeps, whom it skips, what it predicts from."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.conftest import make_measurement
+from tests.training.toy import SCHEME, read, record, run
+
+from reshim.acquire import measure
+from reshim.alarm import calibrate
+from reshim.alarm.calibrate import FILE, Foreteller, calibrate_alarm, one_a_subject
+from reshim.alarm.features import NAMES, foretelling
+from reshim.catalog import Catalog
+from reshim.classical.sense import Sense
+from reshim.cli import main
+from reshim.errors import UserError
+from reshim.physics.maps import default_estimator
+from reshim.simulation.write import simulate
+from reshim.training.run_folder import load_run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    run(folder, epochs=1)
+    return load_run(folder)
+
+
+@pytest.fixture(scope="module")
+def scans():
+    """Toy scans, read from nowhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibrate, "load", read)
+        yield [record(f"new {number}", 1) for number in range(16)]
+
+
+@pytest.fixture(scope="module")
+def calibrated(trained, scans):
+    return calibrate_alarm(trained, scans, schemes=(SCHEME,), trained_on=scans[:2])
+
+
+def test_features_do_not_depend_on_the_scale_of_the_file():
+    measurement, _ = make_measurement(rows=24, columns=44, n=1, noise=0.02)
+    sense = Sense(ridge=0.3)
+    row = foretelling(measurement, sense, 0.7)
+    assert row.shape == (len(NAMES),)
+    louder = replace(measurement, kspace=1e5 * measurement.kspace)
+    torch.testing.assert_close(foretelling(louder, sense, 0.7), row, rtol=0, atol=1e-3)
+
+
+def test_more_noise_and_a_worse_method_show_in_their_features():
+    def named(noise, method):
+        measurement, _ = make_measurement(rows=24, columns=44, n=1, noise=noise)
+        return dict(zip(NAMES, foretelling(measurement, method, 1.0).tolist(), strict=True))
+
+    clean, noisy = named(0.01, Sense(ridge=0.3)), named(0.1, Sense(ridge=0.3))
+    assert noisy["noise"] > clean["noise"] + 0.3
+    assert noisy["held-out error"] > clean["held-out error"]
+    poor = named(0.01, lambda measurement: 0.0001 * Sense(ridge=0.3)(measurement))
+    assert poor["held-out gain over CG-SENSE"] < clean["held-out gain over CG-SENSE"]
+    assert poor["residual"] > clean["residual"]
+
+
+def test_it_is_kept_in_the_run_for_these_weights_alone(trained, calibrated):
+    assert (trained.path / FILE).exists()
+    assert len(calibrated.about["fitted"]) == 6
+    assert len(calibrated.about["calibrated"]) == 10
+    assert Foreteller.of_run(trained) is not None
+    with torch.no_grad():
+        next(trained.network.parameters()).add_(1.0)
+    try:
+        assert Foreteller.of_run(trained) is None
+    finally:
+        with torch.no_grad():
+            next(trained.network.parameters()).sub_(1.0)
+
+
+def test_predicting_reads_no_reference_and_nothing_that_was_not_acquired(trained, calibrated, scans):
+    foretell = Foreteller.of_run(load_run(trained.path))
+    acquisition = read(scans[0])
+    measurement = default_estimator(measure(acquisition, SCHEME, 1))
+    foretold = foretell(measurement)
+    spoilt = torch.where(measurement.mask, acquisition.kspace, torch.nan)
+    blind = default_estimator(measure(replace(acquisition, kspace=spoilt), SCHEME, 1))
+    assert torch.isnan(spoilt.abs()).any()
+    assert foretell(blind) == foretold
+
+
+def test_subjects_that_were_trained_on_are_skipped_and_each_counts_once(trained):
+    strangers = [record("x"), replace(record("y"), subject="subject of x"), record("z", fully_sampled=False)]
+    seen = record("a")
+    chosen = one_a_subject(trained, [seen, *strangers], seed=0)
+    assert [scan.subject for scan in chosen] == ["subject of x"]
+
+
+def test_too_few_scans_are_refused(trained):
+    with pytest.raises(UserError, match="0 to calibrate"):
+        calibrate_alarm(trained, [])
+
+
+@pytest.mark.slow
+def test_the_command_calibrates_and_the_card_carries_what_is_foretold(trained, tmp_path, capsys):
+    paths = simulate(tmp_path / "scans", protocols=["brain-t2-3t"], subjects=16, matrix=32, slices=1)
+    Catalog.index([tmp_path / "scans"], tmp_path / "catalog.parquet")
+    shutil.copytree(trained.path, tmp_path / "run")
+    command = ["calibrate", str(tmp_path / "run"), str(tmp_path / "catalog.parquet")]
+    assert main([*command, "--where", "subject = 'nobody'"]) == 2
+    assert "widen the filter" in capsys.readouterr().err
+    assert main([*command, "--where", "true"]) == 0
+    out = tmp_path / "out"
+    said = ["reconstruct", str(paths[0]), "--with", str(tmp_path / "run"), "--accelerate", "4"]
+    assert main([*said, "--out", str(out)]) == 0
+    foretold = json.loads((out / "card.json").read_text())["predicted_ssim"]
+    assert (foretold["value"] is None) == (foretold["unknown"] is not None)
+
+
+def test_a_scan_with_too_few_columns_has_no_foretold_quality(trained, calibrated):
+    foretell = Foreteller.of_run(load_run(trained.path))
+    measurement, _ = make_measurement(rows=24, columns=20, n=1, acceleration=10, center=16)
+    assert "at least 2 of 4" in foretell(measurement).unknown
