@@ -25,6 +25,7 @@ from reshim.robustness.attack import (
 )
 from reshim.robustness.through import followed, has_gradient
 from reshim.training.objectives import norms
+from reshim.training.run_folder import Trained
 from reshim.types import Image, Measurement
 
 SMALL = {"rows": 20, "columns": 18, "n_coils": 3, "acceleration": 2, "center": 8}
@@ -152,6 +153,16 @@ def test_an_attack_on_a_network_hurts_more_than_noise_and_leaves_its_weights_alo
         RandomNoise(0.05, maps="kept")
     )
     assert all(weight.grad is None for weight in network.parameters())
+
+
+def test_a_trained_network_is_followed_in_parts_and_asks_for_its_maps():
+    measurement, _ = make_measurement(rows=32, columns=32, n=3, with_maps=False)
+    run = Trained(NETWORKS["unrolled-tiny"]().eval(), {}, batch_slices=2)
+    kspace = measurement.kspace.clone().requires_grad_(True)
+    image = followed(run)(replace(measurement, kspace=kspace))
+    torch.testing.assert_close(image.detach(), run(measurement))
+    (gradient,) = torch.autograd.grad(image.abs().sum(), kspace)
+    assert bool((gradient.abs().sum((-3, -2, -1)) > 0).all())
 
 
 def test_more_restarts_and_queries_never_do_less():

@@ -16,8 +16,11 @@ EXAMPLE = """\
 example:
   reshim list scans.parquet --where "anatomy = 'knee' AND model != 'Skyra'" --by dataset contrast field_tesla
   reshim list scans.parquet --report 3f2a91c0 --annotations knee.csv
+  reshim list scans.parquet --quality quality.parquet
 
 A case report tells all that is known of one subject, boxes of findings included, and names no file.
+The quality file has a row for every scan and image-quality metric: MRQy's fifteen, as that program computes
+them (mode mrqy) and as they are meant (mode corrected).
 """
 DEFAULT_COLUMNS = ("dataset", "anatomy", "contrast", "field_tesla", "split")
 
@@ -40,10 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="findings for the report: our CSV or XML, or fastMRI+'s CSV",
     )
+    parser.add_argument(
+        "--quality", type=Path, metavar="FILE", help="measure the scans' image quality into this Parquet file"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the counts, or a case."""
+    """Print the counts or a case, or measure quality."""
     from reshim.catalog import Catalog
 
     catalog = Catalog.read(arguments.catalog)
@@ -53,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _print_report(catalog, arguments)
     if arguments.annotations:
         raise UserError("--annotations belongs to a case; name the subject with --report")
+    if arguments.quality is not None:
+        return _write_quality(catalog, arguments.quality)
     columns = tuple(arguments.by or DEFAULT_COLUMNS)
     counts = catalog.by(columns)
     total = next(iter(catalog.by()), {"subjects": 0, "volumes": 0, "slices": 0})
@@ -70,6 +78,25 @@ def _print_report(catalog: "Catalog", arguments: argparse.Namespace) -> int:
     annotations = [read_annotations(path) for path in arguments.annotations]
     print(case_report(catalog, arguments.report, annotations), end="")
     return 0
+
+
+def _write_quality(catalog: "Catalog", path: Path) -> int:
+    """Scans that cannot be read are named, and the status is 3."""
+    from rich.console import Console
+
+    from reshim.progress import steps
+    from reshim.quality.of_catalog import quality_table
+    from reshim.rows import write_table
+
+    records = catalog.records()
+    with steps("measuring image quality", len(records)) as tick:
+        table, left_out = quality_table(records, on_progress=tick)
+    write_table(path, table)
+    console = Console()
+    console.print(f"{table.num_rows} rows of {len(records) - len(left_out)} scans in {path}", markup=False)
+    for line in left_out:
+        console.print(f"left out {line}", style="yellow", markup=False)
+    return 3 if left_out else 0
 
 
 def _print_table(columns: tuple[str, ...], counts: list[dict], total: dict) -> None:

@@ -147,6 +147,8 @@ class _Prepared:
                 f"{record.scan_id} is undersampled, so it has no reference to be scored against; "
                 "filter with fully_sampled, or use reconstruct"
             )
+        if disturbance is not None:
+            acquisition = disturbance.of_source(acquisition)
         reduced = without_oversampling(acquisition) if evaluation.remove_oversampling else acquisition
         if disturbance is not None:
             reduced = disturbance.of_scan(reduced)

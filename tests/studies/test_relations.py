@@ -1,0 +1,37 @@
+"""The mean of the rows is the correlation, and groups are told from what happens inside them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from reshim.studies.relations import rows_of
+
+
+def correlation(first, second, kind, groups=None):
+    fields = ("dataset", "data_kind", "split", "anatomy", "contrast", "field_tesla")
+    records = [
+        SimpleNamespace(scan_id=str(i), subject=str(i), **dict.fromkeys(fields)) for i in range(len(first))
+    ]
+    rows = rows_of("psnr", records, np.array(first), np.array(second), groups)
+    return np.mean([row["value"] for row in rows if row["metric"] == kind])
+
+
+def test_the_mean_of_the_rows_is_pearsons_and_spearmans_correlation():
+    generator = np.random.default_rng(0)
+    first = generator.normal(size=30)
+    second = np.exp(first + 0.5 * generator.normal(size=30))
+    assert correlation(first, second, "pearson") == pytest.approx(np.corrcoef(first, second)[0, 1])
+    ranked = [np.argsort(np.argsort(values)) for values in (first, second)]
+    assert correlation(first, second, "spearman") == pytest.approx(np.corrcoef(*ranked)[0, 1])
+
+
+def test_a_difference_between_groups_alone_is_no_correlation_inside_them():
+    first, second = [0.0, 1.0, 10.0, 11.0] * 2, [0.0, 1.0, 10.0, 9.0] * 2
+    groups = ["a", "a", "b", "b"] * 2
+    assert correlation(first, second, "pearson") > 0.9
+    assert correlation(first, second, "pearson", groups) == pytest.approx(0)
+
+
+def test_a_metric_that_never_changes_has_no_correlation():
+    assert correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0], "spearman") == 0
