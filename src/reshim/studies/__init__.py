@@ -17,6 +17,7 @@ STUDIES = {
     "natural-shift": "natural_shift",
     "pathology": "pathology",
     "raki-vs-grappa": "raki_vs_grappa",
+    "shift-alarm": "shift_alarm",
     "similarity": "similarity",
     "site-adaptation": "site_adaptation",
     "ssdu-vs-supervised": "ssdu_vs_supervised",
@@ -24,6 +25,7 @@ STUDIES = {
     "ttt-anatomy": "ttt_anatomy",
     "ttt-dataset": "ttt_dataset",
     "ttt-modality": "ttt_modality",
+    "zero-shot": "zero_shot",
 }
 
 

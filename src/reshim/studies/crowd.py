@@ -1,0 +1,46 @@
+"""Many simulated subjects for questions about subjects: one slice each, under cards dealt in turn."""
+
+from collections.abc import Sequence
+
+from reshim.catalog import Catalog
+from reshim.progress import steps
+from reshim.simulation.protocols import Protocol
+from reshim.simulation.write import simulate
+from reshim.studies import lab
+from reshim.studies.alone import alone
+from reshim.studies.study import Study
+from reshim.types import ScanRecord
+
+
+def crowd(study: Study, name: str, cards: Sequence[Protocol], numbers: range) -> list[ScanRecord]:
+    """Subjects of these numbers, each under one of the cards; made once and found again.
+
+    The numbers must not be those of the laboratory's subjects, which networks were trained on.
+
+    Raises
+    ------
+    ValueError
+        If they are.
+    """
+    if numbers.start < lab.SUBJECTS:
+        raise ValueError(f"subjects from {numbers.start} on; the laboratory has those below {lab.SUBJECTS}")
+    matrix = lab.TINY.matrix if study.tiny else lab.MATRIX
+    folder = study.shared / "scans" / f"crowd-{name}-{matrix}-seed{study.seed}"
+    catalog = study.folder / f"{folder.name}.parquet"
+    with alone(folder), steps(f"simulating {name}", len(numbers)) as tick:
+        paths = [
+            path
+            for index, card in enumerate(cards)
+            for path in simulate(
+                folder,
+                protocols=[card],
+                subjects=list(numbers[index :: len(cards)]),
+                matrix=matrix,
+                slices=1,
+                seed=study.seed,
+                progress=tick,
+            )
+        ]
+        records = Catalog.index([folder], catalog).catalog.records()
+    wanted = {path.name for path in paths}
+    return [record for record in records if record.path.rpartition("/")[2] in wanted]

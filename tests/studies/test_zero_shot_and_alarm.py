@@ -1,0 +1,84 @@
+"""What the alarm's study makes of planted scores, and the tiny forms of both studies."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.toy import record
+
+from reshim.catalog import Catalog
+from reshim.cli import main
+from reshim.evaluation.claims import judge
+from reshim.rows import read_rows
+from reshim.studies import recipe_of
+from reshim.studies.crowd import crowd
+from reshim.studies.shift_alarm import CLAIMS, SHIFTS, TRIVIAL, keep, keep_placements, placed
+from reshim.studies.study import Study
+
+
+def planted_at(folder: Path) -> Study:
+    """A study whose rows are planted, so that nobody asks for its scans."""
+    return Study("planted", folder, Catalog.__new__(Catalog), True, 0, folder)
+
+
+@pytest.fixture
+def study(tmp_path) -> Study:
+    return planted_at(tmp_path)
+
+
+def rows_of(study: Study):
+    path = study.folder / "rows.parquet"
+    study.store.collect(study.finished, path)
+    return read_rows(path)
+
+
+def test_placements_average_to_the_area_under_the_curve(study):
+    usual, shifted = torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0.4, 0.9, 0.05])
+    keep_placements(study, "shift score", usual, shifted, [record(name) for name in "abc"], SHIFTS[0])
+    values = rows_of(study)["value"].to_pylist()
+    assert values == [0.625, 1.0, 0.0]
+
+
+def planted(study: Study, placement: float, error: float, covered: float) -> dict:
+    scans = [record(f"scan {number}") for number in range(40)]
+    for test in SHIFTS:
+        keep(study, "shift score", test, "placement", scans, [placement] * 40)
+    home = recipe_of("shift-alarm").HOME
+    keep(study, "alarm", home, "mae_ssim", scans, [error] * 40)
+    for name in TRIVIAL:
+        keep(study, name, home, "mae_ssim", scans, [0.04] * 40)
+    hits = [1.0] * round(40 * covered) + [0.0] * (40 - round(40 * covered))
+    keep(study, "alarm", home, "covered", scans, hits)
+    return {claim["id"]: claim for claim in judge(rows_of(study), CLAIMS)}
+
+
+def test_a_good_alarm_is_told_from_a_poor_one(study, tmp_path):
+    good = planted(study, placement=0.98, error=0.015, covered=0.9)
+    assert good["auroc"]["holds"]
+    assert good["prediction"]["holds"]
+    other = planted_at(tmp_path / "other")
+    poor = planted(other, placement=0.9, error=0.03, covered=0.5)
+    assert not poor["auroc"]["holds"]
+    assert not poor["prediction"]["holds"]
+    assert not poor["coverage"]["holds"]
+    assert str(placed("shift score", SHIFTS[0])).startswith("AUROC")
+
+
+def test_a_crowd_is_none_of_the_laboratory_s_subjects(study):
+    with pytest.raises(ValueError, match="laboratory"):
+        crowd(study, "x", [], range(3, 9))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["shift-alarm", "zero-shot"])
+def test_the_tiny_form_leaves_rows_a_summary_and_a_page(name, tmp_path):
+    out = tmp_path / name
+    assert main(["study", name, "--tiny", "--threads", "1", "--out", str(out)]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert [claim["id"] for claim in summary["claims"]] == [claim.id for claim in recipe_of(name).CLAIMS]
+    assert all(claim["value"] is not None for claim in summary["claims"] if not claim.get("note"))
+    assert (out / "index.html").exists()
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "store").rglob("*.parquet")}
+    assert main(["study", name, "--tiny", "--threads", "1", "--out", str(out)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in (out / "store").rglob("*.parquet")} == stamps
