@@ -244,6 +244,10 @@ def test_an_emulated_array_has_its_clean_image_as_reference(tmp_path):
     assert scan.record.data_kind == "emulated"
     np.testing.assert_allclose(load_reference(scan.record, "clean"), image, atol=1e-6)
     np.testing.assert_allclose(to_image(scan.load().kspace).abs().square().sum(1).sqrt(), image, atol=1e-5)
+    axes = 'axes = ["slice", "row", "column"]\n'
+    describe(tmp_path / "a.npy", axes + "crop = [16, 24]\nspacing_mm = [3, 1, 1]")
+    record = open_scan(tmp_path / "a.npy").record
+    assert (record.n_rows, record.n_columns, record.spacing_mm) == (16, 24, (3.0, 2.0, 1.0))
 
 
 def test_indexing_lists_what_is_missing_of_every_file(kspace, tmp_path, capsys):

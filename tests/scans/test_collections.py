@@ -8,7 +8,7 @@ from tests.scans.miniature import coil_images, header_xml, transform, write_fast
 
 from reshim.catalog import Catalog
 from reshim.physics.fourier import to_image
-from reshim.scans import load, load_reference, open_scan
+from reshim.scans import load, load_reference, open_scan, open_scans
 
 
 @pytest.fixture(scope="module")
@@ -53,21 +53,30 @@ def test_skmtea_is_two_echoes_of_one_knee_and_sagittal(image, tmp_path):
     with h5py.File(tmp_path / "sk" / "MTR_005.h5", "w") as file:
         file["kspace"] = hybrid
     catalog = Catalog.index([tmp_path / "sk"], tmp_path / "c.parquet").catalog
-    first, second = catalog.records()
-    assert first.subject == second.subject
-    assert first.split == second.split
-    assert second.view_of == first.scan_id
+    records = {(record.extra["axis"], record.extra["echo"]): record for record in catalog.records()}
+    assert len(records) == 6
+    assert len({(record.subject, record.split) for record in records.values()}) == 1
+    first, second = records["z", 0], records["z", 1]
+    assert {record.view_of for record in records.values()} == {None, first.scan_id}
     assert (first.dataset, first.anatomy, first.view, first.n_slices) == ("skm-tea", "knee", "sagittal", 10)
     np.testing.assert_allclose(to_image(load(first).kspace).numpy(), np.moveaxis(image, 3, 0), atol=1e-4)
     np.testing.assert_allclose(load(second).kspace, 0.5 * load(first).kspace, atol=1e-5)
+    for axis, place, view in (("x", 1, "axial"), ("y", 2, "coronal")):
+        assert records[axis, 0].view == view
+        expected = np.moveaxis(image, place, 0)
+        np.testing.assert_allclose(to_image(load(records[axis, 0]).kspace).numpy(), expected, atol=1e-4)
 
 
 def test_skmtea_has_padding_columns_at_its_real_width(tmp_path):
     rng = np.random.default_rng(0)
     with h5py.File(tmp_path / "MTR_001.h5", "w") as file:
         file["kspace"] = rng.standard_normal((4, 512, 4, 2, 1)).astype(np.complex64)
-    columns = open_scan(tmp_path / "MTR_001.h5").load([1]).acquirable[0, 0, 0].nonzero().flatten()
+    scans = {scan.record.extra["axis"]: scan for scan in open_scans(tmp_path / "MTR_001.h5")}
+    columns = scans["z"].load([1]).acquirable[0, 0, 0].nonzero().flatten()
     assert (columns[0], columns[-1]) == (48, 463)
+    rows = scans["x"].load([1]).acquirable[0, 0, :, 0].nonzero().flatten()
+    assert (rows[0], rows[-1]) == (48, 463)
+    assert scans["y"].load([1]).acquirable.all()
 
 
 def test_prostate_merges_its_averages_and_pads_to_the_encoded_matrix(tmp_path):

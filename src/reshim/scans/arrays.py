@@ -138,7 +138,8 @@ class ArrayFormat:
                     fully_sampled="mask" not in sidecar,
                     view_of=records[0].scan_id if records else None,
                     part=part or None,
-                    extra={"frame": frame, "axis": axis, "readout_axis": sidecar.get("readout_axis", "row")},
+                    extra={"frame": frame, "axis": axis, "readout_axis": sidecar.get("readout_axis", "row")}
+                    | ({} if kind == "measured" else {"stored": [plan.shape[0], *plan.shape[2:]]}),
                 )
                 records.append(record)
         return records

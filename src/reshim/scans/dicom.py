@@ -22,8 +22,7 @@ from torch import Tensor
 
 from reshim.errors import BadScanError, UserError
 from reshim.scans.emulated import emulated_acquisition, emulated_clean, emulation_of, true_extent
-from reshim.scans.nifti import spacing_at
-from reshim.scans.own import own_record
+from reshim.scans.own import own_record, spacing_at
 from reshim.scans.reader import chosen_slices
 from reshim.scans.sidecar import read_sidecar
 from reshim.types import Acquisition, ScanRecord

@@ -29,7 +29,7 @@ from reshim.scans.emulated import (
     remembered,
     true_extent,
 )
-from reshim.scans.own import own_record
+from reshim.scans.own import own_record, spacing_at
 from reshim.scans.reader import chosen_slices
 from reshim.scans.sidecar import read_sidecar
 from reshim.types import Acquisition, ScanRecord
@@ -166,17 +166,6 @@ def images_of(path: Path, record: ScanRecord | None) -> np.ndarray:
     frame = int(record.extra.get("frame", 0)) if record is not None else 0
     values = values.reshape(geometry.shape)
     return (values[..., frame] if values.ndim == 4 else values).transpose(geometry.order)
-
-
-def spacing_at(
-    spacing_mm: tuple[float, float, float], stored: tuple[int, int], extent: tuple[int, int]
-) -> tuple[float, float, float]:
-    """Spacing after the matrix was cut: the field of view stays."""
-    return (
-        spacing_mm[0],
-        spacing_mm[1] * (stored[0] / extent[0]),
-        spacing_mm[2] * (stored[1] / extent[1]),
-    )
 
 
 def extent_on(path: Path) -> tuple[int, int]:

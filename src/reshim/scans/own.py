@@ -38,11 +38,15 @@ def own_record(
     known["field_tesla"] = vocabulary.field_of(known.get("field_tesla"))
     if known.get("spacing_mm") is not None:
         known["spacing_mm"] = tuple(map(float, known["spacing_mm"]))
+    extra = known.pop("extra", {})
+    if "spacing_mm" in sidecar and "stored" in extra:
+        # A sidecar speaks of the file; the matrix may have been cut to what was measured.
+        known["spacing_mm"] = spacing_at(known["spacing_mm"], tuple(extra["stored"][1:]), shape[2:])
     dataset = known.pop("dataset", None) or dataset_of_folder(relative, root_name or folder.name)
     patient = known.pop("subject", None) or known.pop("patient", None) or path.stem
     known.pop("patient", None)
     unknown = [name for name in WORTH_KNOWING if known.get(name) is None]
-    extra = known.pop("extra", {}) | ({"unknown": unknown} if unknown else {})
+    extra = extra | ({"unknown": unknown} if unknown else {})
     split = known.pop("split", None)
     sizes = dict(zip(("n_slices", "n_coils", "n_rows", "n_columns"), shape, strict=True))
     record = make_record(
@@ -59,6 +63,17 @@ def own_record(
         **known,
     )
     return record if split is None else replace(record, split=split)
+
+
+def spacing_at(
+    spacing_mm: tuple[float, float, float], stored: tuple[int, int], extent: tuple[int, int]
+) -> tuple[float, float, float]:
+    """Spacing after the matrix was cut: the field of view stays."""
+    return (
+        spacing_mm[0],
+        spacing_mm[1] * (stored[0] / extent[0]),
+        spacing_mm[2] * (stored[1] / extent[1]),
+    )
 
 
 def what_is_missing(record: ScanRecord) -> str | None:

@@ -3,8 +3,9 @@
 Origin   Desai et al., arXiv:2203.06823 (2021); Stanford AIMI. GE 3 T, 155 patients.
 Licence  by agreement with Stanford; nothing may be redistributed.
 Layout   one HDF5 a scan, `kspace` (x, ky, kz, echo, coil) complex64; `maps`, `target`, `masks` beside it.
-Quirks   x is in image space already. The outer columns are padding: 48 to 464 of 512 were acquired. The two
-         echoes are two contrasts of one knee and must not part.
+Quirks   x is in image space already. Sagittal is native, axial and coronal are other views of the same knee
+         (which way x and y run in the body is unverified). The outer columns are padding: 48 to 464 of 512
+         were acquired. The two echoes are two contrasts of one knee and must not part.
 """
 
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ def matches(path: Path) -> bool:
 
 
 def read_records(path: Path, root: Path | None = None, root_name: str | None = None) -> list[ScanRecord]:
-    """The two echoes of one knee, sagittal."""
+    """The two echoes of one knee, each in its sagittal, axial and coronal view."""
     return _collection(path).read_records(path, root, root_name, patient=path.stem)
 
 
@@ -57,7 +58,8 @@ def _collection(path: Path) -> Collection:
         reader=NAME,
         shape_of=_shape_of,
         volume_of=_volume_of,
-        views={"z": ("skm-tea", "sagittal")},
+        # Sagittal is native; x runs from foot to head, y from front to back.
+        views={"z": ("skm-tea", "sagittal"), "x": ("skm-tea_ax", "axial"), "y": ("skm-tea_cor", "coronal")},
         echoes=2,
         known={
             "anatomy": "knee",

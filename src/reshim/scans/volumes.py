@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from reshim.scans.reader import check_samples, chosen_slices, make_record
 from reshim.scans.volume import Volume, crop_of, matrix_of, spacing_of
@@ -35,7 +36,7 @@ class Collection:
     echoes: int = 1
     known: Mapping[str, Any] | None = None
     columns: tuple[int, int] | None = None
-    """First and past-the-last acquired column, where the outer ones are padding."""
+    """First and past-the-last acquired sample along y, where the outer ones are padding."""
 
     def read_records(
         self, path: Path, root: Path | None, root_name: str | None, patient: str, **known: Any
@@ -85,8 +86,6 @@ class Collection:
         crop = crop_of((xyz[0], xyz[1], xyz[2]), axis)
         chosen = chosen_slices(slices, volume.samples.shape["xyz".index(axis) + 1], path.name)
         kspace = volume.view(axis)[list(chosen)].contiguous()
-        first, last = self.columns or (0, kspace.shape[-1])
-        columns = torch.arange(kspace.shape[-1])
         if check:
             check_samples(kspace, chosen, path.name)
         return Acquisition(
@@ -94,8 +93,18 @@ class Collection:
             name=path.name,
             slices=chosen,
             crop=crop,
-            acquirable=((columns >= first) & (columns < last))[None, None, None],
+            acquirable=self._acquirable(axis, (int(kspace.shape[-2]), int(kspace.shape[-1]))),
             readout_axis=_readout(axis),
+        )
+
+    def _acquirable(self, axis: str, shape: tuple[int, int]) -> Tensor:
+        """False in the padding along y: columns seen along z, rows seen along x, and slices seen along y."""
+        if self.columns is None or axis == "y":
+            return torch.ones(1, 1, 1, shape[1], dtype=torch.bool)
+        place = torch.arange(shape[1] if axis == "z" else shape[0])
+        held = (place >= self.columns[0]) & (place < self.columns[1])
+        return (
+            held[None, None, None] if axis == "z" else held[None, None, :, None].expand(1, 1, *shape).clone()
         )
 
     def __hash__(self) -> int:
