@@ -26,7 +26,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 FINE = ("read", "clean_errors", "skipped", "skipped_unforeseen")
 OUTCOMES = (*FINE, "crashes", "hangs", "unexpected")
-LARGEST = 4 << 20
+LARGEST = 1_200_000
 A_FOLDER = 16
 SECONDS_A_FOLDER = 180.0
 
