@@ -12,6 +12,7 @@ item; all are differentiable. A metric's name says its definition:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the name the field uses
@@ -40,18 +41,46 @@ def ssim_map(image: RealImage, reference: RealImage, data_range: Tensor) -> Tens
             f"{image.shape[-2]}x{image.shape[-1]}; enlarge the region"
         )
     image, reference = torch.broadcast_tensors(image, reference)
-    ratio = WINDOW**2 / (WINDOW**2 - 1)  # sample covariance
-    stack = torch.stack((image, reference, image * image, reference * reference, image * reference))
-    flat = stack.reshape(-1, 1, *stack.shape[-2:])
-    means = F.avg_pool2d(flat, WINDOW, stride=1).reshape(*stack.shape[:-2], stack.shape[-2] - 6, -1)
-    mean_x, mean_y, xx, yy, xy = means
     scale = data_range[..., None, None]
+    if image.ndim == 3 and not (torch.is_grad_enabled() and (image.requires_grad or reference.requires_grad)):
+        # A slice at a time stays in the processor's cache.
+        scales = scale.expand(len(image), 1, 1)
+        return torch.stack([_ssim_map(*parts) for parts in zip(image, reference, scales, strict=True)])
+    return _ssim_map(image, reference, scale)
+
+
+def _ssim_map(image: Tensor, reference: Tensor, scale: Tensor) -> Tensor:
+    ratio = WINDOW**2 / (WINDOW**2 - 1)  # sample covariance
+    # Variances are needed as their sum alone: four means in place of five.
+    squares = image * image + reference * reference
+    stack = torch.stack((image, reference, squares, image * reference))
+    mean_x, mean_y, both, xy = _BoxSum.apply(_BoxSum.apply(stack, -2), -1) / WINDOW**2
     c1, c2 = (0.01 * scale) ** 2, (0.03 * scale) ** 2
-    var_x, var_y = ratio * (xx - mean_x * mean_x), ratio * (yy - mean_y * mean_y)
-    covariance = ratio * (xy - mean_x * mean_y)
-    return ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
-        (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
-    )
+    products, energies = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    variances, covariance = ratio * (both - energies), ratio * (xy - products)
+    return ((2 * products + c1) * (2 * covariance + c2)) / ((energies + c1) * (variances + c2))
+
+
+class _BoxSum(torch.autograd.Function):
+    """Sums of seven neighbours along an axis, from sums of two and of four; the gradient likewise."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor, axis: int) -> Tensor:
+        """As many fewer values as the window is long, less one."""
+        context.axis = axis
+        length = values.shape[axis]
+        two = values.narrow(axis, 0, length - 1) + values.narrow(axis, 1, length - 1)
+        four = two.narrow(axis, 0, length - 3) + two.narrow(axis, 2, length - 3)
+        return (four.narrow(axis, 0, length - 6) + two.narrow(axis, 4, length - 6)).add_(
+            values.narrow(axis, 6, length - 6)
+        )
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Each value stood in seven sums."""
+        margin = [WINDOW - 1] * 2
+        padded = F.pad(gradient, margin if context.axis == -1 else [0, 0, *margin])
+        return _BoxSum.apply(padded, context.axis), None
 
 
 def ssim(image: RealImage, reference: RealImage, data_range: Tensor, region: Region | None = None) -> Scores:

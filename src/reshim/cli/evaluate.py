@@ -51,6 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate; 3 where scans were left out."""
     from rich.console import Console
 
+    from reshim.training.memory import keep_freed_memory
+
+    keep_freed_memory()
     from reshim.acquire import Scheme
     from reshim.catalog import Catalog
     from reshim.evaluation.run import Evaluation, evaluate

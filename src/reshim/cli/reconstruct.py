@@ -45,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Reconstruct; 3 where files were left out, 2 where none could be read."""
     from rich.console import Console
 
+    from reshim.training.memory import keep_freed_memory
+
+    keep_freed_memory()
     from reshim.acquire import Scheme
     from reshim.errors import BadScanError, UserError
     from reshim.methods import checked_device

@@ -37,6 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from reshim.training.memory import keep_freed_memory
+
+    keep_freed_memory()
     from reshim.errors import UserError
     from reshim.studies import STUDIES, recipe_of
     from reshim.studies.study import question_of, run_study

@@ -88,7 +88,8 @@ class Loop:
         self.network.to(self.device).train()
         self._model: nn.Module = Objectified(self.network, self.settings.objective)
         if self.sharded:
-            shard(self._model, self.device, self.ranks.size)
+            # The network and not the objective around it, because validation calls the network alone.
+            shard(self.network, self.device, self.ranks.size)
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         # The fused form is the quickest on both kinds of device and can skip a step without a host sync.
         self._optimizer = torch.optim.Adam(parameters, lr=self.settings.learning_rate, fused=True)
@@ -275,8 +276,8 @@ class Loop:
     def _gradients_stay_here(self, stay: bool) -> Any:
         if stay and isinstance(self._model, DistributedDataParallel):
             return self._model.no_sync()
-        if isinstance(self._model, FSDPModule):
-            self._model.set_requires_gradient_sync(not stay)
+        if isinstance(self.network, FSDPModule):
+            self.network.set_requires_gradient_sync(not stay)
         return nullcontext()
 
     @contextmanager

@@ -1,9 +1,9 @@
 """Keep freed memory for the next step instead of giving it back to the system after each.
 
-A training step frees and asks for the same large blocks again and again; glibc hands blocks above 32 MB back
-at once, and the system clears every page of them anew. Told to keep them, it spares that: up to half the time
-of a step with large images. The same as starting with `MALLOC_MMAP_THRESHOLD_` and
-`MALLOC_TRIM_THRESHOLD_` set.
+A step of training, evaluation or reconstruction frees and asks for the same large blocks again and again;
+glibc hands blocks above 32 MB back at once, and the system clears every page of them anew. Told to keep them,
+it spares that: up to half the time of a step with large images. The same as starting with
+`MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_` set.
 """
 
 import ctypes

@@ -132,15 +132,16 @@ class Rehearsal:
     def preparation(self, record: ScanRecord) -> float:
         """Bytes alive at the peak while a scan like `record` is read and its references are made.
 
-        From one slice and from four, small: the line through them in the number of samples.
+        From four slices of two small sizes: the line through them in the number of pixels, times the slices.
         """
         points = []
-        for n_slices in (1, 4):
-            small = replace(_shrunk(record, SMALL_SIDES[0]), n_slices=n_slices)
+        for side in SMALL_SIDES:
+            small = replace(_shrunk(record, side), n_slices=4)
             needed = live_bytes(lambda x=small: self._pool().prepare(x, self.settings.target))
-            points.append((raw_bytes(small), needed))
+            points.append((raw_bytes(small) / 4, needed / 4))
         (few, low), (many, high) = points
-        return low + (high - low) / (many - few) * max(raw_bytes(record) - few, 0)
+        slope = (high - low) / (many - few) if many > few else low / few
+        return record.n_slices * max(low + slope * (raw_bytes(record) / record.n_slices - few), 0)
 
     def cost(self, record: ScanRecord, *, fits: bool) -> Cost:
         """Of one slice of a scan like `record`; `fits` says whether a step at full size may be made."""
