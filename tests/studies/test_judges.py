@@ -8,22 +8,26 @@ from reshim.studies import recipe_of
 from .planted import leaves_of, levels, rows_at, rules_of
 
 RECIPES = (
+    "data-filtering",
+    "diverse-scanner",
+    "diverse-skew",
+    "distributional-overfitting",
+    "pathology",
+    "site-adaptation",
+    "ssdu-vs-supervised",
+)
+MANY = (
     "diverse-anatomy",
     "diverse-contrast",
     "diverse-field",
     "diverse-large",
     "diverse-forward-model",
-    "diverse-scanner",
-    "diverse-skew",
-    "distributional-overfitting",
-    "pathology",
     "similarity",
-    "site-adaptation",
-    "ssdu-vs-supervised",
 )
+"""Recipes with so many claims and scores that their judges take seconds."""
 
 
-@pytest.fixture(params=RECIPES)
+@pytest.fixture(params=[*RECIPES, *(pytest.param(name, marks=pytest.mark.slow) for name in MANY)])
 def claims(request):
     return recipe_of(request.param).CLAIMS
 

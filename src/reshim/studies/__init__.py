@@ -5,6 +5,7 @@ from types import ModuleType
 
 STUDIES = {
     "adversarial": "adversarial",
+    "data-filtering": "data_filtering",
     "distributional-overfitting": "distributional_overfitting",
     "diverse-anatomy": "diverse_anatomy",
     "diverse-contrast": "diverse_contrast",

@@ -1,0 +1,68 @@
+"""The tiny forms of the studies of diverse data, from scans to a page; one small one is in the fast suite."""
+
+import json
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+
+from reshim.cli import main
+from reshim.report.blocks import ClaimsBlock
+from reshim.rows import read_rows
+from reshim.studies import lab, recipe_of
+from reshim.studies.diverse import OneForAll, Part, called
+from reshim.studies.study import run_study
+
+SLOW = (
+    "data-filtering",
+    "diverse-anatomy",
+    "diverse-contrast",
+    "diverse-field",
+    "diverse-forward-model",
+    "diverse-large",
+    "diverse-scanner",
+    "diverse-skew",
+    "distributional-overfitting",
+    "pathology",
+    "similarity",
+    "site-adaptation",
+    "ssdu-vs-supervised",
+)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Scans and models that the studies have in common."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_the_tiny_form_answers_every_claim_it_can_and_draws_a_page(name, shared, tmp_path):
+    out = tmp_path / name
+    assert main(["study", name, "--tiny", "--out", str(out), "--shared", str(shared)]) == 0
+    claims = json.loads((out / "summary.json").read_text())["claims"]
+    assert [claim["id"] for claim in claims] == [claim.id for claim in recipe_of(name).CLAIMS]
+    # Four test subjects may all lack a large lesion, and a network of two epochs a gap.
+    assert sum(claim["verdict"] != "unanswered" for claim in claims) >= len(claims) / 2
+    assert (out / "index.html").read_text().count("<section") > 2
+
+
+def test_a_small_study_of_one_network_runs_from_scans_to_page(tmp_path):
+    together = OneForAll("both", tuple(Part.of(each) for each in (lab.KNEE_PD, lab.BRAIN_T2)), ("unet-tiny",))
+    recipe = ModuleType("small", "Is one network enough?")
+    recipe.TITLE, recipe.PAPER, recipe.CLAIMS = "Small", "none", together.claims()
+    recipe.embedded = lambda tiny: replace(lab.embedded(*together.tests, tiny=tiny), subjects=4)
+    recipe.run = lambda study: (together.run(study), together.run(study))
+    recipe.page = lambda study: (ClaimsBlock(), *together.blocks(study))
+    result = run_study("small", recipe, tmp_path, tiny=True)
+    assert all(claim["value"] is not None for claim in result.claims)
+    rows = read_rows(tmp_path / "rows.parquet")
+    scored = {(row["method"], row["test"]) for row in rows.select(["method", "test"]).to_pylist()}
+    union = called("unet-tiny", together.union)
+    assert {(union, lab.KNEE_PD.label), (f"{union}, same size", lab.BRAIN_T2.label)} <= scored
+    # What two questions have in common is scored once.
+    place = ["method", "test", "scan_id", "slice", "metric", "target", "region"]
+    places = [tuple(row.values()) for row in rows.select(place).to_pylist()]
+    assert len(set(places)) == len(places)
+    assert lab.BRAIN_T2.label in result.page.read_text()
