@@ -36,7 +36,7 @@ def rows_for(
 
 def verdicts(claims: tuple[Claim, ...], value: Callable[[Mapping[str, Any]], float]) -> dict[str, str]:
     """How each claim is judged on such rows."""
-    return {claim["id"]: claim["verdict"] for claim in judge(rows_for(claims, value), claims, resamples=2000)}
+    return {claim["id"]: claim["verdict"] for claim in judge(rows_for(claims, value), claims, resamples=400)}
 
 
 def _scores(claims: tuple[Claim, ...]) -> list[dict[str, Any]]:

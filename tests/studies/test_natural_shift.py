@@ -8,7 +8,7 @@ from tests.studies.answers import verdicts
 from reshim.cli import main
 from reshim.rows import read_rows
 from reshim.studies import families
-from reshim.studies.natural_shift import AWAY, CLAIMS, FROM_AWAY, HOME, METHODS, SHIFTS
+from reshim.studies.natural_shift import AWAY, CLAIMS, FROM_AWAY, HOME, METHODS, SHIFTS, TUNED
 
 LEVEL = {
     name: 0.95 - 0.03 * place for place, name in enumerate(("unrolled", *sorted(set(METHODS) - {"unrolled"})))
@@ -22,7 +22,7 @@ def planted(trained: float, sparse: float):
         method = where["method"].removesuffix(FROM_AWAY)
         loss = 0.0 if where["test"] == HOME.label else 0.1
         if where["test"] == AWAY.label and not where["method"].endswith(FROM_AWAY):
-            loss += trained if method in families.NETWORKS else sparse if method in families.SPARSE else 0
+            loss += trained if method in families.NETWORKS else sparse if method in TUNED else 0
         return LEVEL[method] - loss
 
     return value

@@ -208,7 +208,9 @@ def page(study: Study) -> tuple[Block, ...]:
             "What it looks like",
             f"Each method under its own attack at {MIDDLE:.0%}: the slices with the median and the worst "
             "score of the unrolled network.",
-            examples=study.examples(HOME.label, by="unrolled", labels=FOLLOWED),
+            examples=study.examples(
+                HOME.label, "unrolled", FOLLOWED, columns={"attack": "gradient", "budget": MIDDLE}
+            ),
         ),
         TextBlock(
             "How methods are attacked",

@@ -5,6 +5,7 @@ All of one table are trained and tuned on the same subjects of one distribution,
 
 from collections.abc import Callable, Sequence
 
+from reshim.adaptation.fitted_decoder import FittedDecoder
 from reshim.classical.grappa import Grappa
 from reshim.classical.total_variation import TotalVariation
 from reshim.studies import lab
@@ -16,7 +17,12 @@ NETWORKS = {"U-net": "unet-tiny", "VarNet": "varnet-tiny", "unrolled": "unrolled
 
 SPARSE = ("L1-wavelet", "total variation")
 PARALLEL = ("CG-SENSE", "GRAPPA")
+UNTRAINED = ("ConvDecoder",)
+"""Fitted to each slice: seconds a slice, so that few studies carry it."""
+
 EVERY = (*NETWORKS, *SPARSE, *PARALLEL)
+"""But the untrained."""
+
 
 VARIATIONS = (0.1, 0.2, 0.3, 0.5, 0.8, 1.3, 2.0)
 """Weights of total variation, in multiples of the relative noise."""
@@ -27,10 +33,20 @@ def variation(weight: float) -> TotalVariation:
     return TotalVariation(weight=weight)
 
 
+FITTING = (25, 100, 200, 400)
+"""Iterations of the untrained network: nothing else regularises it."""
+
+
+def decoder(iterations: float) -> FittedDecoder:
+    """A ConvDecoder fitted for so many iterations, for `Study.tune`."""
+    return FittedDecoder(iterations=int(iterations))
+
+
 TUNED: dict[str, tuple[Callable[[float], Reconstructor], tuple[float, ...]]] = {
     "CG-SENSE": (lab.sense, lab.RIDGES),
     "L1-wavelet": (lab.wavelet, lab.THRESHOLDS),
     "total variation": (variation, VARIATIONS),
+    "ConvDecoder": (decoder, FITTING),
 }
 
 
@@ -47,13 +63,15 @@ def trained(
 
 
 def tuned(
-    study: Study, home: lab.Distribution, names: Sequence[str] = tuple(TUNED), suffix: str = ""
+    study: Study, home: lab.Distribution, names: Sequence[str] = ("CG-SENSE", *SPARSE), suffix: str = ""
 ) -> dict[str, Reconstructor]:
-    """Classical methods with their weight chosen on the validation subjects of their home."""
-    return {
-        f"{name}{suffix}": study.tune(f"{name}{suffix}", *TUNED[name], home.where, lab.SCHEME)
-        for name in names
-    }
+    """Methods with their weight chosen on the validation subjects of their home; tiny: with the first one."""
+    made = {}
+    for name in names:
+        make, values = TUNED[name]
+        label, tried = f"{name}{suffix}", values[:1] if study.tiny else values
+        made[label] = study.tune(label, make, tried, home.where, lab.SCHEME)
+    return made
 
 
 def all_of(study: Study, home: lab.Distribution) -> dict[str, Reconstructor]:

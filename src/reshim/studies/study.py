@@ -22,6 +22,7 @@ from reshim.catalog import Catalog
 from reshim.classical.tune import tune
 from reshim.digest import digest
 from reshim.evaluation.claims import Claim, judge, write_summary
+from reshim.evaluation.insertion import Feature, insert
 from reshim.evaluation.run import Evaluation, LeftOut, evaluate
 from reshim.evaluation.store import Store
 from reshim.metrics import ssim, support
@@ -223,28 +224,58 @@ class Study:
         path = self.folder / "tuned" / f"{self.slug(label)}.json"
         if path.exists():
             return make(float(json.loads(path.read_text())["chosen"]))
-        pairs = [self._pair(record, scheme) for record in self.scans(where, "val")]
+        pairs = [self.pair_of(record, scheme) for record in self.scans(where, "val")]
         tuned = tune(make, values, pairs, support_ssim, larger_is_better=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         tuned.write(path)
         return make(tuned.chosen)
+
+    def insert(
+        self,
+        methods: Mapping[str, Reconstructor],
+        where: str,
+        evaluation: Evaluation,
+        feature: Feature,
+        *,
+        test: str,
+        columns: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Score how methods show a feature that is put into the filter's test scans."""
+        finished = insert(self.scans(where, "test"), methods, evaluation, feature, self.store)
+        called = {"test": test, **(columns or {})}
+        self.finished += [(key, {"method": method, **called}) for key, method in finished]
+
+    def keep(self, rows: Sequence[Mapping[str, Any]], **columns: Any) -> None:
+        """Take rows of our own making into the study's, under one method: no reconstruction gave them."""
+        key = digest([dict(row) for row in rows])
+        self.store.put(key, [{**row, "key": key} for row in rows])
+        self.finished.append((key, dict(columns)))
 
     @staticmethod
     def slug(label: str) -> str:
         """A label as part of a file's name."""
         return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
 
-    def examples(self, test: str, by: str, labels: Sequence[str]) -> tuple[str, ...]:
-        """Keep the slices with the median and the worst SSIM of one method, as every method shows them."""
+    def examples(
+        self, test: str, by: str, labels: Sequence[str], columns: Mapping[str, Any] | None = None
+    ) -> tuple[str, ...]:
+        """Keep the slices with the median and the worst SSIM of one method, as every method shows them.
+
+        `columns` name further columns of the rows to choose from, as in `compare`.
+        """
+        wanted = {"test": test, **(columns or {})}
         keys = {
             label: [
-                key for key, called in self.finished if called["method"] == label and called["test"] == test
+                key
+                for key, called in self.finished
+                if called["method"] == label and wanted.items() <= called.items()
             ]
             for label in {*labels, by}
         }
         return keep_examples(self.folder, self.store, keys, test, by, labels)
 
-    def _pair(self, record: ScanRecord, scheme: Scheme) -> tuple[Measurement, Tensor]:
+    def pair_of(self, record: ScanRecord, scheme: Scheme) -> tuple[Measurement, Tensor]:
+        """A scan's measurement, and apart from it its reference."""
         acquisition = load(record)
         measurement = measure(
             without_oversampling(acquisition), scheme, evaluation_seed(Path(record.path).name)
