@@ -1,0 +1,46 @@
+"""The judge sees planted correlations and gains, and none where there are none."""
+
+import json
+
+import pytest
+from tests.studies.answers import verdicts
+
+from reshim.cli import main
+from reshim.rows import read_rows
+from reshim.studies.iqm_reconstruction import CLAIMS, MODES, SPLIT_BY, half
+
+
+def planted(correlation: float, gain: float):
+    def value(where):
+        if where["metric"] == "spearman":
+            signs = {"corrected psnr": 1.0, "corrected cjv": -1.0, "mrqy psnr": 0.2}
+            return correlation * signs[where["method"]]
+        return 0.9 + (gain if "better" in where["method"] else 0)
+
+    return value
+
+
+def test_planted_correlations_and_gains_are_seen():
+    found = verdicts(CLAIMS, planted(0.7, 0.02))
+    assert found == dict.fromkeys(found, "holds")
+
+
+def test_no_correlation_and_no_gain_are_not_seen():
+    found = verdicts(CLAIMS, planted(0.0, 0.0))
+    assert "holds" not in found.values()
+
+
+def test_a_gain_of_the_worse_half_contradicts():
+    found = verdicts(CLAIMS, planted(0.7, -0.02))
+    assert {found[f"better-{metric}-trains-better"] for metric in SPLIT_BY} == {"contradicted"}
+
+
+@pytest.mark.slow
+def test_the_tiny_form_relates_every_metric_and_trains_on_halves(tmp_path):
+    assert main(["study", "iqm-reconstruction", "--tiny", "--out", str(tmp_path)]) == 0
+    methods = set(read_rows(tmp_path / "rows.parquet")["method"].to_pylist())
+    assert {half(better, metric) for metric in SPLIT_BY for better in (True, False)} <= methods
+    assert {f"{mode} psnr" for mode in MODES} <= methods
+    claims = json.loads((tmp_path / "summary.json").read_text())["claims"]
+    assert not [claim["id"] for claim in claims if claim["verdict"] == "unanswered"]
+    assert "Correlation of each metric" in (tmp_path / "index.html").read_text()
