@@ -261,3 +261,11 @@ def test_indexing_lists_what_is_missing_of_every_file(kspace, tmp_path, capsys):
     assert "missing: a.npz: anatomy, contrast, view, vendor, field_tesla, spacing_mm not known" in said
     assert "missing: b.npz: view, vendor, field_tesla, spacing_mm not known; write b.npz.toml" in said
     assert "c.npy.toml" in said
+
+
+def test_a_sidecar_that_changed_is_read_again(kspace, tmp_path):
+    np.savez(describe(tmp_path / "a.npz", 'anatomy = "knee"'), kspace=kspace)
+    assert Catalog.index([tmp_path], tmp_path / "c.parquet").catalog.records()[0].anatomy == "knee"
+    assert Catalog.index([tmp_path], tmp_path / "c.parquet").n_read == 0
+    describe(tmp_path / "a.npz", 'anatomy = "heart"')
+    assert Catalog.index([tmp_path], tmp_path / "c.parquet").catalog.records()[0].anatomy == "heart"

@@ -21,6 +21,7 @@ from reshim.catalog.table import row_of, table_of
 from reshim.errors import BadScanError, UserError
 from reshim.scans import SUFFIXES, open_scans
 from reshim.scans.fingerprint import sha256
+from reshim.scans.sidecar import stamp
 
 Row = dict[str, Any]
 
@@ -178,8 +179,7 @@ def _files(roots: Mapping[str, str]) -> Iterator[_File]:
                     continue
                 path = Path(parent) / entry
                 try:
-                    status = path.stat()
-                    yield _File(path, Path(folder), name, status.st_size, status.st_mtime_ns)
+                    yield _File(path, Path(folder), name, *stamp(path))
                 except OSError:
                     yield _File(path, Path(folder), name, -1, -1)
 

@@ -65,6 +65,9 @@ def read_sidecar(path: Path) -> dict[str, Any]:
 
 def stamp(path: Path) -> tuple[int, int]:
     """Bytes and latest time (ns) of a file and its sidecars: what tells whether it changed."""
+    if path.suffix.lower() in (".h5", ".hdf5"):  # described by themselves
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns
     found = [path, *(each for each in (sidecar_path(path), path.parent / FOLDER_FILE) if each.is_file())]
     statuses = [each.stat() for each in found]
     return sum(each.st_size for each in statuses), max(each.st_mtime_ns for each in statuses)
