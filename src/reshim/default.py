@@ -33,4 +33,7 @@ def default_method() -> DefaultMethod:
 
 def reconstruct(measurement: Measurement) -> Image:
     """Reconstruct with the default method: (batch, row, column), complex, on the full matrix, file units."""
+    from reshim.training.memory import keep_freed_memory
+
+    keep_freed_memory()
     return default_method()(measurement)
