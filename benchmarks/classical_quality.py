@@ -1,11 +1,14 @@
-"""Quality of the classical methods on real scans beside SigPy and BART, written as docs/classical.md.
+"""Quality of the classical methods on real scans beside SigPy, BART and pygrappa: docs/classical.md.
 
     RESHIM_REAL_DATA=FOLDER python benchmarks/classical_quality.py [--times LINES.jsonl] [--out FILE.md]
+        [--peers ENVS]
 
-Both sides get the same samples, the same maps (ours, from the acquired centre) and the same scaling. "oracle"
-is the best of the values listed, chosen on the scan itself: what a method could do, not what a user gets.
-"tuned on P" is the default, chosen on simulated knees (benchmarks/classical_tuning.py). LINES is the output
-of benchmarks/classical.py. A peer that is not installed is left out.
+Both sides get the same samples, the same maps (ours, from the acquired centre) and the same scaling, and both
+are tuned the same two ways. "tuned on P": ours are the defaults, chosen on simulated knees by
+benchmarks/classical_tuning.py; a peer's weight is chosen here on the middle slices of the same knees under
+24 centre columns. "oracle": the best of the values listed, chosen on the scan itself, which is what a method
+could do, not what a user gets. LINES is the output of benchmarks/classical.py. ENVS holds the environment
+`classic` with pygrappa. A peer that is not installed is left out.
 """
 
 import argparse
@@ -24,7 +27,8 @@ import numpy as np
 import torch
 
 from reshim.classical import METHODS
-from reshim.physics.fourier import to_image
+from reshim.metrics import support
+from reshim.physics.fourier import center_crop, to_image
 from reshim.physics.maps import default_estimator
 from reshim.physics.scaling import intensity_scale
 from reshim.types import Calibration, Image, Measurement
@@ -98,6 +102,34 @@ def bart_method(kind: str) -> Callable[[Measurement, float], Image]:
     return run
 
 
+PYGRAPPA = """
+import sys, numpy, pygrappa
+folder, weight, start, stop = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+kspace = numpy.moveaxis(numpy.load(folder + "/k.npy"), 0, -1).astype(numpy.complex128)
+block = kspace[:, start:stop].copy()
+filled = pygrappa.cgrappa(kspace, block, kernel_size=(5, 5), coil_axis=-1, lamda=weight)
+numpy.save(folder + "/filled.npy", numpy.moveaxis(filled, -1, 0).astype(numpy.complex64))
+"""
+
+
+def pygrappa_method(python: Path) -> Callable[[Measurement, float], Image]:
+    """The compiled form with its own kernel, coils combined by the same maps as ours."""
+
+    def run(measurement: Measurement, weight: float) -> Image:
+        assert measurement.maps is not None
+        scale = float(intensity_scale(measurement)[0])
+        block = measurement.calibration
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(Path(folder, "k.npy"), (measurement.kspace[0] / scale).numpy())
+            place = [str(block.column_start), str(block.column_stop)]
+            command = [str(python), "-c", PYGRAPPA, folder, str(weight), *place]
+            subprocess.run(command, check=True, capture_output=True)
+            filled = torch.from_numpy(np.load(Path(folder, "filled.npy"))) * scale
+        return (measurement.maps[:, 0].conj() * to_image(filled[None])).sum(-3)
+
+    return run
+
+
 def write_cfl(path: Path, coils_first: np.ndarray) -> None:
     samples = np.moveaxis(coils_first, 0, -1)[:, :, None, :].astype(np.complex64)
     path.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, samples.shape)) + "\n")
@@ -108,13 +140,15 @@ def ours(method: str, setting: str) -> Callable[[Measurement, float], Image]:
     return lambda measurement, value: METHODS[method](**{setting: value})(measurement)
 
 
-def contestants() -> Iterator[tuple[str, str, Callable[[Measurement, float], Image], Sequence[float]]]:
+def contestants(
+    peers: Path | None,
+) -> Iterator[tuple[str, str, Callable[[Measurement, float], Image], Sequence[float]]]:
     """Method, whose, what runs it for a weight, weights to try."""
     for method, setting, scales in (
         ("sense", "ridge", SCALES),
         ("l1-wavelet", "weight", SCALES),
         ("total-variation", "weight", SCALES),
-        ("grappa", "ridge", (1e-3, 0.01, 0.1, 0.3, 1, 3)),
+        ("grappa", "ridge", (1e-3, 0.01, 0.1, 0.3, 1, 3, 10)),
     ):
         default = getattr(METHODS[method](), setting)
         yield method, "reshim", ours(method, setting), [default * scale for scale in scales]
@@ -123,9 +157,40 @@ def contestants() -> Iterator[tuple[str, str, Callable[[Measurement, float], Ima
             yield method, "SigPy", sigpy_method(method), WEIGHTS
         if shutil.which("bart"):
             yield method, "BART", bart_method(method), WEIGHTS
+    python = None if peers is None else peers / "classic" / "bin" / "python"
+    if python is not None and python.exists():
+        yield "grappa", "pygrappa", pygrappa_method(python), (1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 0.1)
 
 
-def quality_table(folder: Path) -> list[str]:
+def knees(folder: Path) -> list[tuple[Measurement, torch.Tensor, torch.Tensor]]:
+    """Middle slices of the simulated knees that ours are tuned on, under the scans' own 24 centre columns."""
+    from classical_tuning import measurements
+
+    found = []
+    for measurement, reference in measurements(folder):
+        columns = measurement.mask.flatten().nonzero().flatten()
+        if measurement.calibration.shape[1] == 24 and len(columns) > 24:
+            middle, truth = measurement.item(1), reference[1:2]
+            found.append((middle, truth, support(truth, truth.amax().expand(1))[0]))
+    return found
+
+
+def tuned_on_p(
+    run: Callable[[Measurement, float], Image],
+    values: Sequence[float],
+    pairs: Sequence[tuple[Measurement, torch.Tensor, torch.Tensor]],
+) -> float:
+    """The value with the best mean decibels over the simulated knees."""
+    means = []
+    for value in values:
+        images = [center_crop(run(measurement, value), measurement.crop) for measurement, _, _ in pairs]
+        scores = [decibel(i, r, where) for i, (_, r, where) in zip(images, pairs, strict=True)]
+        means.append(sum(scores) / len(scores))
+    return values[int(np.argmax(means))]
+
+
+def quality_table(folder: Path, peers: Path | None, knees_folder: Path) -> list[str]:
+    pairs = knees(knees_folder)
     scans = [scan(folder, name) for name in SCANS]
     lines = [
         "| method | whose | "
@@ -133,11 +198,12 @@ def quality_table(folder: Path) -> list[str]:
         + " | s a slice |",
         "|---|---|" + "---|---|" * len(SCANS) + "---|",
     ]
-    for method, whose, run, values in contestants():
+    for method, whose, run, values in contestants(peers):
         cells, seconds = [], []
+        chosen = None if whose == "reshim" else tuned_on_p(run, values, pairs)
         for measurement, reference, region in scans:
-            tuned = METHODS[method]()(measurement) if whose == "reshim" else None
-            cells.append("" if tuned is None else f"{decibel(tuned, reference, region):.2f}")
+            tuned = METHODS[method]()(measurement) if chosen is None else run(measurement, chosen)
+            cells.append(f"{decibel(tuned, reference, region):.2f}")
             scores = []
             for value in values:
                 start = time.perf_counter()
@@ -147,6 +213,25 @@ def quality_table(folder: Path) -> list[str]:
             cells.append(f"{max(scores):.2f}{edge}")
         lines.append(f"| {method} | {whose} | " + " | ".join(cells) + f" | {np.median(seconds):.2f} |")
         print(lines[-1], flush=True)
+    return lines
+
+
+def volume_table(path: Path) -> list[str]:
+    lines = [
+        "Peak memory of a process each. The baseline is the interpreter with PyTorch before any data, part "
+        "of both peaks; the data are the k-space of the volume.",
+        "",
+        "| job | slices | CPU time a slice over a single slice's (least, most) | baseline, MiB | data, MiB | "
+        "peak of one slice, MiB | peak of the volume, MiB | BART, one slice, MiB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for line in map(json.loads, path.read_text().splitlines()):
+        if "volume_peak_rss_mib" in line:
+            ratio, least, most = line["cpu_s_a_slice_over_one_slice"]
+            memory = [line[k] for k in ("baseline_rss_mib", "data_mib", "one_slice_peak_rss_mib")]
+            memory += [line["volume_peak_rss_mib"], line.get("bart_one_slice_peak_rss_mib", "")]
+            cells = [line["name"], line["volume"], f"{ratio} ({least}, {most})", *memory]
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
     return lines
 
 
@@ -161,10 +246,15 @@ def times_table(path: Path) -> list[str]:
         ratio, least, most = line["times_faster_cpu_s"]
         lines.append(
             f"| {line['name']} | {line['peer']} | {ratio} ({least}, {most}) | {line['ours_cpu_s']} | "
-            f"{line['peer_cpu_s']} | {line['ours_peak_rss_mib']:.0f}, {line['peer_peak_rss_mib']:.0f} | "
+            f"{line['peer_cpu_s']} | {memory_of(line)} | "
             f"{line['ours_check']:.5f}, {line['peer_check']:.5f} |"
         )
     return lines
+
+
+def memory_of(line: dict[str, float]) -> str:
+    sides = [line.get(f"{side}_peak_rss_mib") for side in ("ours", "peer")]
+    return ", ".join(f"{size:.0f}" for size in sides if size is not None)
 
 
 def main() -> None:
@@ -173,6 +263,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("docs/classical.md"))
     parser.add_argument("--times", type=Path)
+    parser.add_argument("--peers", type=Path)
     arguments = parser.parse_args()
     folder = os.environ.get("RESHIM_REAL_DATA")
     if not folder:
@@ -181,18 +272,33 @@ def main() -> None:
     text = [
         "# Classical methods beside their peers",
         "",
-        "Written by `benchmarks/classical_quality.py`; its head says how both sides were run.",
+        "Written by `benchmarks/classical_quality.py`; its head says how both sides were run. Again:",
+        "",
+        "```",
+        "python benchmarks/classical.py --peers ENVS --scripts FOLDER --pairs 5 --threads 1 > times.jsonl",
+        "python benchmarks/classical.py --peers ENVS --scripts FOLDER --volume 20 --threads 1 >> times.jsonl",
+        "RESHIM_REAL_DATA=SCANS python benchmarks/classical_quality.py --peers ENVS --times times.jsonl",
+        "```",
+        "",
+        "ENVS holds a virtual environment for each peer (`classic`: sigpy, pygrappa; `mrpro`; `deepinv`), "
+        "FOLDER the scripts that time them; the head of `benchmarks/classical.py` says what they print. "
+        "Weights tuned on P: `benchmarks/classical_tuning.py`, written to `benchmarks/classical_tuned.json`.",
+        "",
+        "The form of GRAPPA's ridge was chosen with these two brains in view and only its factor on P (LOG.md): "
+        "its column tuned on P flatters it.",
         "",
         "## Quality",
         "",
         "Columns 0::4 and 24 in the centre; signal over error in decibel (-10 log10 NMSE) in the head; more "
         "is better. A star marks an oracle at the edge of the values tried.",
         "",
-        *quality_table(Path(folder)),
     ]
+    with tempfile.TemporaryDirectory() as knees_folder:
+        text += quality_table(Path(folder), arguments.peers, Path(knees_folder))
     if arguments.times:
         text += ["", "## Time", "", "15 coils, 320 x 320, one slice, one thread, paired runs.", ""]
         text += times_table(arguments.times)
+        text += ["", "## A volume", "", *volume_table(arguments.times)]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text("\n".join(text) + "\n")
     print(f"written: {arguments.out}")
