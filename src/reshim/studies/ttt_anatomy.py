@@ -9,7 +9,7 @@ Run     reshim study ttt-anatomy
 
 from reshim.report.blocks import Block
 from reshim.studies import lab
-from reshim.studies.shifts import KINDS, UNROLLED, Shift
+from reshim.studies.shifts import Shift
 from reshim.studies.study import Embedded, Study
 
 TITLE = "Test-time training: from knees to brains"
@@ -19,7 +19,7 @@ PAPER_FIGURES = {
     "U-net": ("0.063, one slice", "105 %, one slice"),
     "VarNet": ("0.053, one slice", "96 %, one slice"),
 }
-SHIFT = Shift(lab.KNEE_PD, lab.BRAIN_T2, kinds=(*KINDS, UNROLLED), paper=PAPER_FIGURES, union=True)
+SHIFT = Shift(lab.KNEE_PD, lab.BRAIN_T2, paper=PAPER_FIGURES, union=True)
 
 CLAIMS = SHIFT.claims()
 
