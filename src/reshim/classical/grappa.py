@@ -68,7 +68,7 @@ class Grappa:
     """Neighbours along a fully sampled axis; odd."""
 
     ridge: float = 30.0
-    """Tikhonov weight over the sources' mean energy, times the square of `outer_noise`. Tuned on P (LOG.md)."""
+    """Tikhonov weight over the sources' mean energy, times `outer_noise` squared. Tuned on P; see LOG.md."""
 
     times_noise: bool = True
     """False takes `ridge` over the sources' mean energy as it is, as pygrappa does."""
