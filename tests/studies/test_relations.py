@@ -1,17 +1,27 @@
 """The mean of the rows is the correlation, and groups are told from what happens inside them."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from reshim.studies.relations import rows_of
+from reshim.types import ScanRecord
 
 
 def correlation(first, second, kind, groups=None):
-    fields = ("dataset", "data_kind", "split", "anatomy", "contrast", "field_tesla")
+    sizes = dict.fromkeys(("n_slices", "n_coils", "n_rows", "n_columns", "recon_rows", "recon_columns"), 1)
     records = [
-        SimpleNamespace(scan_id=str(i), subject=str(i), **dict.fromkeys(fields)) for i in range(len(first))
+        ScanRecord(
+            scan_id=str(i),
+            root="made",
+            path=f"{i}.h5",
+            dataset="made",
+            data_kind="simulated",
+            subject=str(i),
+            fully_sampled=True,
+            fingerprint=str(i),
+            **sizes,
+        )
+        for i in range(len(first))
     ]
     rows = rows_of("psnr", records, np.array(first), np.array(second), groups)
     return np.mean([row["value"] for row in rows if row["metric"] == kind])

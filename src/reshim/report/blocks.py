@@ -95,6 +95,12 @@ class Curve:
     panel: str = ""
     """Curves of one panel share a plot."""
 
+    inside: tuple[str, ...] = ()
+    """Keys that lead to the table which holds `y`, the outermost first."""
+
+    where: Where = field(default_factory=dict)
+    """Only lines with these values."""
+
 
 @dataclass(frozen=True)
 class CurvesBlock(Block):

@@ -73,11 +73,16 @@ def read_curve(folder: Path, curve: Curve) -> list[tuple[float, float]]:
     if not path.exists():
         raise UserError(f"curve file {curve.file!r} is not in {folder}")
     entries = _parquet(path) if path.suffix == ".parquet" else _json_lines(path)
-    return [
-        (float(entry[curve.x]), float(entry[curve.y]))
-        for entry in entries
-        if _is_number(entry.get(curve.x)) and _is_number(entry.get(curve.y))
-    ]
+    chosen = [entry for entry in entries if all(entry.get(key) == curve.where[key] for key in curve.where)]
+    pairs = [(entry.get(curve.x), _within(entry, curve.inside).get(curve.y)) for entry in chosen]
+    return [(float(x), float(y)) for x, y in pairs if _is_number(x) and _is_number(y)]
+
+
+def _within(entry: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    for key in keys:
+        inner = entry.get(key)
+        entry = inner if isinstance(inner, dict) else {}
+    return entry
 
 
 def _is_number(value: Any) -> bool:
