@@ -116,6 +116,9 @@ def test_watching_another_filter_changes_nothing_but_the_log(catalog, tmp_path):
     assert load_run(tmp_path / "plain").digest == load_run(tmp_path / "watched").digest
     lines = RunFolder(tmp_path / "watched").read_log("epoch")
     assert lines[0]["watched"]["anatomy = 'knee'"]["score"] == lines[0]["validation"]["score"]
+    page = (tmp_path / "watched" / "index.html").read_text()
+    assert "only looked at: anatomy = &#39;knee&#39;" in page
+    assert "only looked at" not in (tmp_path / "plain" / "index.html").read_text()
 
 
 def test_several_filters_are_groups_with_weights(catalog, tmp_path):

@@ -12,11 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = (
         "Draw index.html of study folders from their files alone. A folder without rows, but with study\n"
-        "folders inside, gets a page for each and an overview of all their claims."
+        "folders inside, gets a page for each and an overview of all their claims. A training run gets a\n"
+        "page of its curves."
     )
     parser.epilog = "example:\n  reshim report runs/first-look\n  reshim report runs"
     parser.add_argument(
-        "folder", nargs="+", type=Path, metavar="FOLDER", help="what a study or `evaluate` wrote"
+        "folder", nargs="+", type=Path, metavar="FOLDER", help="what a study, `evaluate` or `train` wrote"
     )
     parser.add_argument(
         "--overview",
@@ -31,12 +32,16 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.errors import UserError
     from reshim.report.overview import overview
     from reshim.report.page import draw
+    from reshim.report.run_page import draw_run, is_run
 
     drawn: list[Path] = []
     failed: list[str] = []
     studies: list[Path] = []
     out: Path | None = arguments.overview
     for folder in arguments.folder:
+        if is_run(folder):
+            print(draw_run(folder))
+            continue
         inside = _studies_inside(folder)
         studies += inside or [folder]
         if inside and len(arguments.folder) == 1 and out is None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,7 +179,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _finished(trained: "Trained", out: Path) -> int:
+    from reshim.report.run_page import draw_run
+
     finished = trained.settings["finished"]
+    if os.environ.get("RANK", "0") == "0":
+        draw_run(out)
     score = (
         ""
         if finished["score"] is None

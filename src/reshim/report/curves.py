@@ -72,7 +72,7 @@ def read_curve(folder: Path, curve: Curve) -> list[tuple[float, float]]:
         raise UserError(f"curve file {curve.file!r} lies outside {folder}; copy it into the study folder")
     if not path.exists():
         raise UserError(f"curve file {curve.file!r} is not in {folder}")
-    entries = _parquet(path) if path.suffix == ".parquet" else _json_lines(path)
+    entries = _parquet(path) if path.suffix == ".parquet" else json_lines(path)
     chosen = [entry for entry in entries if all(entry.get(key) == curve.where[key] for key in curve.where)]
     pairs = [(entry.get(curve.x), _within(entry, curve.inside).get(curve.y)) for entry in chosen]
     return [(float(x), float(y)) for x, y in pairs if _is_number(x) and _is_number(y)]
@@ -93,7 +93,8 @@ def _parquet(path: Path) -> Iterable[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
-def _json_lines(path: Path) -> Iterable[dict[str, Any]]:
+def json_lines(path: Path) -> Iterable[dict[str, Any]]:
+    """The objects of a file with one a line; a line cut short is passed over."""
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             entry = json.loads(line)

@@ -67,8 +67,8 @@ def write_html(path: Path, html: str) -> Path:
     return beside.replace(path)
 
 
-def render(page: Page, context: Context) -> str:
-    """The page as HTML."""
+def render(page: Page, context: Context, what: str = "study", counts: str | None = None) -> str:
+    """The page as HTML; `what` it is of, and how much that is, unless the rows are to be counted."""
     sections = [_section(index, block, context) for index, block in enumerate(page.blocks)]
     judged = context.summary.get("claims") or []
     return template("page.html").render(
@@ -77,7 +77,8 @@ def render(page: Page, context: Context) -> str:
         style=stylesheet(),
         verdict=verdict_line(judged) if judged else "",
         kinds=data_kinds(context),
-        counts=_counts(context),
+        counts=_counts(context) if counts is None else counts,
+        what=what,
     )
 
 

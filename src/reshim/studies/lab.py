@@ -70,11 +70,19 @@ class Distribution:
         return Choice(self.label, {"test": self.label})
 
 
+_FIELDS = {"1.5": "field_tesla > 1.2 and field_tesla < 2", "3": "field_tesla > 2 and field_tesla < 4"}
+# A catalog of everything has low field, 7 T and volumes cut into views as well. What a file does not say,
+# it is not left out for.
+_FLAT = {
+    anatomy: f"coalesce(view, '{view}') = '{view}' and coalesce(spacing_mm[1], 3) >= 2 and view_of is null"
+    for anatomy, view in (("knee", "coronal"), ("brain", "axial"))
+}
+
+
 def _of(anatomy: str, contrast: str, tesla: str) -> Distribution:
-    field = "field_tesla > 2" if tesla == "3" else "field_tesla < 2"
     return Distribution(
         f"{anatomy} {contrast} {tesla} T",
-        f"anatomy = '{anatomy}' and contrast = '{contrast}' and {field}",
+        f"anatomy = '{anatomy}' and contrast = '{contrast}' and {_FIELDS[tesla]} and {_FLAT[anatomy]}",
         f"{anatomy}-{contrast.lower()}-{tesla}t",
     )
 
