@@ -19,7 +19,7 @@ PAPER_FIGURES = {
     "U-net": ("0.063, one slice", "105 %, one slice"),
     "VarNet": ("0.053, one slice", "96 %, one slice"),
 }
-SHIFT = Shift(lab.KNEE_PD, lab.BRAIN_T2, paper=PAPER_FIGURES, union=True)
+SHIFT = Shift(lab.KNEE_PD, lab.BRAIN_T2, paper=PAPER_FIGURES)
 
 CLAIMS = SHIFT.claims()
 
