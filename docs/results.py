@@ -13,7 +13,7 @@ from typing import Any
 
 from reshim.report.numbers import duration
 from reshim.studies import STUDIES, recipe_of
-from reshim.studies.study import question_of
+from reshim.studies.run import question_of
 
 DOCS = Path(__file__).resolve().parent
 RESULTS, PAGE = DOCS / "results", DOCS / "results.md"

@@ -11,7 +11,7 @@ from reshim.report.blocks import ClaimsBlock
 from reshim.rows import read_rows
 from reshim.studies import lab, recipe_of
 from reshim.studies.diverse import OneForAll, Part, called
-from reshim.studies.study import run_study
+from reshim.studies.run import run_study
 
 SLOW = (
     "data-filtering",

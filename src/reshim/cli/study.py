@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     keep_freed_memory()
     from reshim.errors import UserError
     from reshim.studies import STUDIES, recipe_of
-    from reshim.studies.study import question_of, run_study
+    from reshim.studies.run import question_of, run_study
 
     console = Console()
     if arguments.list:

@@ -25,7 +25,8 @@ from reshim.report.blocks import (
 )
 from reshim.robustness.attack import Attack, GradientAttack, RandomNoise, RandomSearch, Transfer
 from reshim.studies import families, lab
-from reshim.studies.study import Embedded, Study
+from reshim.studies.embedded import Embedded
+from reshim.studies.study import Study
 from reshim.types import Reconstructor
 
 TITLE = "Worst-case perturbations, for every method that has a gradient and for one that has none"

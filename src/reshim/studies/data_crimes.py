@@ -13,7 +13,8 @@ from reshim.evaluation.quantities import Average, Difference, RankCorrelation, S
 from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, MatrixBlock, TextBlock
 from reshim.robustness.sources import Kind, Processed
 from reshim.studies import families, lab
-from reshim.studies.study import Embedded, Study
+from reshim.studies.embedded import Embedded
+from reshim.studies.study import Study
 
 TITLE = "Data crimes: what processing flatters"
 PAPER = "Shimron, Tamir, Wang and Lustig, PNAS 2022"

@@ -25,9 +25,10 @@ from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableB
 from reshim.seeds import generator_of
 from reshim.studies import lab
 from reshim.studies.diverse import compare, learning_curves
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import NAMES, SHOWN, on
 from reshim.studies.similarity import images
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 from reshim.types import ScanRecord
 
 TITLE = "Choosing training scans"

@@ -26,8 +26,9 @@ from reshim.report.blocks import (
     TextBlock,
 )
 from reshim.studies import lab
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import EVALUATION, NAMES, SHOWN, Distribution, on
-from reshim.studies.study import Embedded, Study, watched_scores, write_text
+from reshim.studies.study import Study, watched_scores, write_text
 from reshim.training.run_folder import RunFolder, load_run
 from reshim.training.settings import EarlyStop
 

@@ -11,7 +11,8 @@ Run     reshim study diverse-contrast
 from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
 from reshim.studies.diverse import HeldOut, OneForAll, Part
-from reshim.studies.study import Embedded, Study
+from reshim.studies.embedded import Embedded
+from reshim.studies.study import Study
 
 TITLE = "Contrasts: one network or one each"
 PAPER = "Lin and Heckel, ICML 2024"

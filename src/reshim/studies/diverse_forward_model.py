@@ -14,7 +14,8 @@ from reshim.acquire import Scheme
 from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
 from reshim.studies.diverse import OneForAll, Part
-from reshim.studies.study import Embedded, Study
+from reshim.studies.embedded import Embedded
+from reshim.studies.study import Study
 
 TITLE = "Accelerations, masks and coils: one network or one each"
 PAPER = "Lin and Heckel, ICML 2024"

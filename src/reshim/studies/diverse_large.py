@@ -14,7 +14,8 @@ Run     reshim study diverse-large
 from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
 from reshim.studies.diverse import HeldOut, learning_curves
-from reshim.studies.study import Embedded, Study
+from reshim.studies.embedded import Embedded
+from reshim.studies.study import Study
 
 TITLE = "All protocols against one, where nothing was trained"
 PAPER = "Lin and Heckel, ICML 2024"

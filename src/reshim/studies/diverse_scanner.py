@@ -13,8 +13,9 @@ Run     reshim study diverse-scanner
 from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
 from reshim.studies.diverse import HeldOut, OneForAll, Part
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import Distribution
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 
 TITLE = "Scanners: one network or one each"
 PAPER = "Lin and Heckel, ICML 2024"

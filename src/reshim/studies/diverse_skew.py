@@ -15,8 +15,9 @@ from reshim.evaluation.quantities import Difference
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock
 from reshim.studies import lab
 from reshim.studies.diverse import TOLERANCE, Part, called, compare, learning_curves
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import NAMES, SHOWN, on
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 
 TITLE = "Ten scans of one kind for each of another"
 PAPER = "Lin and Heckel, ICML 2024"

@@ -31,7 +31,8 @@ from reshim.report.blocks import (
     TableBlock,
     TextBlock,
 )
-from reshim.studies.study import Embedded, Study
+from reshim.studies.embedded import Embedded
+from reshim.studies.study import Study
 from reshim.training.joint import Joint
 from reshim.training.objectives import Supervised
 from reshim.training.settings import TrainingSettings

@@ -22,7 +22,8 @@ from reshim.quality.of_catalog import quality_table
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock, TextBlock
 from reshim.rows import write_table
 from reshim.studies import lab, relations
-from reshim.studies.study import Embedded, Study
+from reshim.studies.embedded import Embedded
+from reshim.studies.study import Study
 from reshim.types import ScanRecord
 
 TITLE = "What the quality of a scan foretells of its reconstruction"

@@ -15,7 +15,8 @@ from reshim.evaluation.quantities import Difference, Score
 from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, TableBlock, TextBlock
 from reshim.robustness.attack import Attack, GradientAttack, RandomNoise
 from reshim.studies import families, lab
-from reshim.studies.study import Embedded, Study
+from reshim.studies.embedded import Embedded
+from reshim.studies.study import Study
 from reshim.training.objectives import Adversarial, Jitter, Objective, Supervised
 
 TITLE = "Jittering against adversarial training"

@@ -16,7 +16,7 @@ from reshim.classical.sense import Sense
 from reshim.evaluation.quantities import Score, score
 from reshim.evaluation.run import Evaluation
 from reshim.report.blocks import Choice
-from reshim.studies.study import Embedded
+from reshim.studies.embedded import Embedded
 from reshim.training.objectives import Supervised
 from reshim.training.settings import TrainingSettings
 

@@ -26,8 +26,9 @@ from reshim.report.blocks import (
     TextBlock,
 )
 from reshim.studies import families, lab
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import on
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 
 TITLE = "Natural shifts: trained, sparse and parallel-imaging methods side by side"
 PAPER = "Darestani, Chaudhari and Heckel, ICML 2021"

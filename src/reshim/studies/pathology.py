@@ -18,8 +18,9 @@ from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, TableB
 from reshim.scans.boxes import read_fastmri_plus
 from reshim.studies import lab
 from reshim.studies.diverse import learning_curves
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import EVALUATION, NAMES, Distribution, on
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 
 TITLE = "Lesions that training never saw"
 PAPER = "Lin and Heckel, ICML 2024"

@@ -21,8 +21,9 @@ from reshim.evaluation.quantities import Difference, Score, score
 from reshim.progress import steps
 from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, TableBlock, TextBlock
 from reshim.scans import load, open_scan
+from reshim.studies.embedded import Embedded
 from reshim.studies.repeats import ERROR, SPREAD, Repeats, key_of, rows_of
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 from reshim.types import Acquisition, Reconstructor, ScanRecord
 
 TITLE = "RAKI against GRAPPA: noise in quantitative maps"

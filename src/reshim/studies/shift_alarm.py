@@ -39,8 +39,9 @@ from reshim.seeds import numpy_generator_of
 from reshim.simulation.protocols import protocol_of
 from reshim.studies import lab
 from reshim.studies.crowd import crowd
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import on
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 from reshim.training.run_folder import Trained
 from reshim.types import ScanRecord
 

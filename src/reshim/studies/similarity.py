@@ -23,8 +23,9 @@ from reshim.scans import load
 from reshim.studies import lab
 from reshim.studies.diverse import Part, called, compare
 from reshim.studies.diverse_large import LARGE
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import NAMES, SHOWN, Distribution, on
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 from reshim.types import ScanRecord
 
 TITLE = "Alike images, better reconstructions"

@@ -14,8 +14,9 @@ from reshim.evaluation.quantities import Difference, share_of_gap
 from reshim.report.blocks import Bar, Block, Choice, ClaimsBlock, DosesBlock, GapBlock, MatrixBlock
 from reshim.studies import lab
 from reshim.studies.diverse import Part, called, compare, learning_curves
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import EVALUATION, NAMES, SHOWN, on
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 from reshim.training.joint import Joint
 from reshim.training.ssdu import SSDU
 

@@ -23,7 +23,8 @@ from reshim.report.blocks import (
     TextBlock,
 )
 from reshim.studies import families, lab
-from reshim.studies.study import Embedded, Study
+from reshim.studies.embedded import Embedded
+from reshim.studies.study import Study
 
 TITLE = "Small features: what comes through and what is made up"
 PAPER = "Darestani, Chaudhari and Heckel, ICML 2021"

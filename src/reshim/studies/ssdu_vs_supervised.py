@@ -15,8 +15,9 @@ from reshim.evaluation.quantities import Difference
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock, TextBlock
 from reshim.studies import lab
 from reshim.studies.diverse import Part, compare, learning_curves
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import NAMES, SHOWN, Distribution, on
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 from reshim.training.ssdu import SSDU
 
 TITLE = "SSDU against supervised training"

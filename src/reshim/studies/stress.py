@@ -21,7 +21,8 @@ from reshim.report.blocks import (
 )
 from reshim.robustness.stress import Kind, Stress
 from reshim.studies import families, lab
-from reshim.studies.study import Embedded, Study
+from reshim.studies.embedded import Embedded
+from reshim.studies.study import Study
 
 TITLE = "What goes wrong in a scan, dose by dose"
 PAPER = ""

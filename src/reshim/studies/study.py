@@ -7,35 +7,25 @@ file path.
 
 import json
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from rich.console import Console
 from torch import Tensor
 
 from reshim.acquire import Scheme, measure, reference, without_oversampling
 from reshim.catalog import Catalog
 from reshim.classical.tune import tune
 from reshim.digest import digest
-from reshim.evaluation.claims import Claim, judge, write_summary
 from reshim.evaluation.insertion import Feature, insert
 from reshim.evaluation.run import Evaluation, LeftOut, evaluate
 from reshim.evaluation.store import Store
 from reshim.metrics import ssim, support
 from reshim.physics.masks import evaluation_seed
 from reshim.progress import steps
-from reshim.report.blocks import Block, MadeBlock, Page
-from reshim.report.made import made
-from reshim.report.page import draw
-from reshim.report.page_file import write_page
 from reshim.robustness.disturbance import Disturbance
-from reshim.rows import read_rows
 from reshim.scans import load
-from reshim.simulation.write import simulate
 from reshim.studies.alone import alone
 from reshim.studies.examples import keep_examples
 from reshim.studies.undersampled import Undersampled
@@ -46,24 +36,6 @@ from reshim.training.sampling import Group, nested_subset
 from reshim.training.settings import TrainingSettings
 from reshim.training.train import train
 from reshim.types import Measurement, Reconstructor, ScanRecord
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """The simulated scans that a study runs on where no catalog is given."""
-
-    protocols: tuple[str, ...]
-    subjects: int
-    matrix: int
-    slices: int
-    shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
-    """Of the subjects of each anatomy: train, val, test."""
-
-    lesions: bool = False
-    """Whether subjects have lesions, with their boxes in the files."""
-
-    twins: bool = False
-    """Whether every subject is there twice, in the folders ``healthy`` and ``lesions``."""
 
 
 @dataclass
@@ -337,70 +309,6 @@ def _any_of(where: str | Mapping[str, float | None]) -> str:
     return where if isinstance(where, str) else " or ".join(f"({filter_})" for filter_ in where)
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a study leaves: its claims as judged, and the page."""
-
-    claims: list[dict[str, Any]]
-    page: Path
-    left_out: list[str]
-
-
-def run_study(
-    name: str,
-    recipe: ModuleType,
-    folder: Path,
-    catalog: Path | None = None,
-    tiny: bool = False,
-    seed: int = 0,
-    shared: Path | None = None,
-) -> Result:
-    """Run a recipe from data to page; what is finished, here or for another study, is not done again.
-
-    `shared` is where scans, models and rows lie; the study's own folder by default.
-    """
-    started = time.perf_counter()
-    folder.mkdir(parents=True, exist_ok=True)
-    shared = shared or folder
-    if catalog is None:
-        scans = _embedded(recipe.embedded(tiny), shared, folder / "catalog.parquet", seed)
-    else:
-        scans = Catalog.read(catalog)
-    study = Study(name, folder, scans, tiny, seed, shared)
-    recipe.run(study)
-    rows_path = folder / "rows.parquet"
-    study.store.collect(study.finished, rows_path)
-    rows = read_rows(rows_path)
-    claims: Sequence[Claim] = recipe.CLAIMS
-    judged = judge(rows, claims)
-    seconds = time.perf_counter() - started
-    kinds = sorted(set(rows["data_kind"].to_pylist()))
-    previous = _seconds_before(folder)
-    write_summary(
-        folder,
-        name,
-        previous + seconds,
-        {
-            "data_kind": "/".join(kinds),
-            "catalog": None if catalog is None else str(catalog),
-            "scans": len(set(rows["scan_id"].to_pylist())),
-            "subjects": len(set(rows["subject"].to_pylist())),
-            "tiny": tiny,
-            "seed": seed,
-        },
-        judged,
-    )
-    _keep_seconds(folder, previous + seconds)
-    blocks: tuple[Block, ...] = (*recipe.page(study), _made(study, name, catalog, tiny))
-    write_page(folder, Page(name, recipe.TITLE, question_of(recipe), recipe.PAPER, blocks))
-    return Result(judged, draw(folder), [f"{scan.scan_id}: {scan.reason}" for scan in study.left_out])
-
-
-def question_of(recipe: ModuleType) -> str:
-    """The first line of a recipe's docstring."""
-    return (recipe.__doc__ or "").strip().splitlines()[0]
-
-
 def support_ssim(image: Tensor, target: Tensor) -> Tensor:
     """SSIM inside the body, range of the volume: what claims are made on."""
     top = target.max().expand(target.shape[0])
@@ -413,52 +321,3 @@ def write_text(path: Path, text: str) -> None:
     beside = path.with_name(path.name + ".partial")
     beside.write_text(text)
     beside.replace(path)
-
-
-def _embedded(data: Embedded, shared: Path, catalog: Path, seed: int) -> Catalog:
-    """Simulate what is missing, index it, split it by subject.
-
-    The folder's name holds what the files depend on, and each protocol has its own, so that studies with
-    the same subjects meet the same scans in the same split whatever else they look at.
-    """
-    scans = shared / "scans" / f"{data.matrix}x{data.slices}-of-{data.subjects}-seed{seed}"
-    if data.lesions:
-        scans = scans.with_name(f"{scans.name}-lesions")
-    folders = {scans: data.lesions}
-    if data.twins:
-        scans = scans.with_name(f"{scans.name}-twins")
-        folders = {scans / "healthy": False, scans / "lesions": True}
-    total = len(data.protocols) * data.subjects * len(folders)
-    shares = dict(zip(("train", "val", "test"), data.shares, strict=True))
-    with alone(scans):
-        with steps("simulating scans", total) as tick:
-            for folder, lesions in folders.items():
-                simulate(
-                    folder,
-                    protocols=list(data.protocols),
-                    subjects=data.subjects,
-                    matrix=data.matrix,
-                    slices=data.slices,
-                    seed=seed,
-                    lesions=lesions,
-                    progress=tick,
-                )
-        everything = Catalog.index([scans], catalog, shares=shares).catalog
-    Console(stderr=True).print(f"{total} simulated scans in {scans}", style="dim")
-    wanted = ", ".join(f"'{protocol}'" for protocol in data.protocols)
-    return everything.where(f"protocol in ({wanted})")
-
-
-def _made(study: Study, name: str, catalog: Path | None, tiny: bool) -> MadeBlock:
-    flags = (f" --catalog {catalog}" if catalog else "") + (" --tiny" if tiny else "")
-    settings = {label: dict(run.settings["training"]) for label, run in study.runs.items()}
-    return made(f"reshim study {name}{flags} --seed {study.seed}", settings, time.strftime("%Y-%m-%d"))
-
-
-def _seconds_before(folder: Path) -> float:
-    path = folder / "seconds.txt"
-    return float(path.read_text()) if path.exists() else 0.0
-
-
-def _keep_seconds(folder: Path, seconds: float) -> None:
-    write_text(folder / "seconds.txt", f"{seconds:.1f}\n")

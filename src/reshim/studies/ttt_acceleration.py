@@ -13,8 +13,9 @@ from dataclasses import replace
 from reshim.acquire import Scheme
 from reshim.report.blocks import Block, TextBlock
 from reshim.studies import lab
+from reshim.studies.embedded import Embedded
 from reshim.studies.shifts import Shift
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 
 TITLE = "Test-time training: from one acceleration to another"
 PAPER = "Darestani, Liu and Heckel, ICML 2022"

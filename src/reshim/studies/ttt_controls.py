@@ -17,9 +17,10 @@ from reshim.evaluation.claims import Claim, UpperBoundBelow
 from reshim.evaluation.quantities import share_of_gap
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TextBlock
 from reshim.studies import lab
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import EVALUATION, SHOWN, on
 from reshim.studies.shifts import UNET, pair
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 from reshim.types import Reconstructor
 
 TITLE = "Test-time training: what closes for free"

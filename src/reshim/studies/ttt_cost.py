@@ -23,8 +23,9 @@ from reshim.physics.fourier import center_crop
 from reshim.physics.maps import default_estimator
 from reshim.report.blocks import Block, Choice, ClaimsBlock, Curve, CurvesBlock, TableBlock, TextBlock
 from reshim.studies import lab
+from reshim.studies.embedded import Embedded
 from reshim.studies.shifts import UNET, fitted, pair
-from reshim.studies.study import Embedded, Study, support_ssim, write_text
+from reshim.studies.study import Study, support_ssim, write_text
 from reshim.training.run_folder import Trained
 from reshim.types import Image, Measurement, ScanRecord
 

@@ -10,8 +10,9 @@ Run     reshim study ttt-dataset
 
 from reshim.report.blocks import Block
 from reshim.studies import lab
+from reshim.studies.embedded import Embedded
 from reshim.studies.shifts import Shift
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 
 TITLE = "Test-time training: from one collection to another"
 PAPER = "Darestani, Liu and Heckel, ICML 2022"

@@ -18,9 +18,10 @@ from reshim.evaluation.quantities import Average, Difference, Score, score
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TextBlock
 from reshim.rows import read_rows
 from reshim.studies import lab
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import EVALUATION, SHOWN, Distribution
 from reshim.studies.shifts import UNET, fitted, pair
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 from reshim.types import Reconstructor
 
 TITLE = "Test-time training: harm, and what the guard lets through"

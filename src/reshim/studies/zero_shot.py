@@ -27,8 +27,9 @@ from reshim.physics.masks import evaluation_seed
 from reshim.report.blocks import Bar, Block, Choice, ClaimsBlock, GapBlock, ImagesBlock, TableBlock, TextBlock
 from reshim.scans import load
 from reshim.studies import lab
+from reshim.studies.embedded import Embedded
 from reshim.studies.lab import on
-from reshim.studies.study import Embedded, Study
+from reshim.studies.study import Study
 from reshim.training.joint import Joint
 from reshim.training.objectives import Supervised
 
