@@ -134,7 +134,7 @@ def job(name: str, scripts: Path | None, n_slices: int) -> tuple[Callable[[], An
         if name == "l1-wavelet":  # the peers' own objective, without shifts
             shrink = replace(shrink, start=0, shifts=False, shrink_coarsest=True)
         else:  # BART shifts at random and takes Daubechies' wavelet of two moments
-            shrink = replace(shrink, order=2)
+            shrink = replace(shrink, order=2, start=0)
         return lambda: shrink(measurement), lambda image: error(image[0], truth)
     full = to_image(made["kspace_full"]).abs().square().sum(0).sqrt()
     if name == "grappa":
