@@ -84,7 +84,7 @@ def _add_data(group: argparse._ArgumentGroup, required: bool) -> None:
         "--watch",
         action="append",
         metavar="SQL",
-        help="scored each epoch on its split 'val' to look at, no more",
+        help="scored each epoch on its split 'val' to look at on the run's page, no more",
     )
     group.add_argument("--target", default="mvue", choices=("mvue", "rss", "clean"), help="default mvue")
 

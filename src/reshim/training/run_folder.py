@@ -6,6 +6,7 @@
 ``settings.json``           everything resolved: training, network, data with its subjects, versions
 ``card.md``                 data, licences, score and intended use, to read
 ``log.jsonl``               a line each few steps and each epoch
+``index.html``              page of its curves, drawn by the command line
 ``epochs/0001.safetensors`` weights of every epoch
 ``state.safetensors``       weights, moments and counters of the last one: what resuming needs
 """
