@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,22 +11,40 @@ import pytest
 
 from reshim.catalog import Catalog
 from reshim.cli import main
-from reshim.scans import READERS
+from reshim.scans import READERS, SUFFIXES
+from reshim.scans.sidecar import why_skipped
 
 pytestmark = pytest.mark.slow
 
 REAL = os.environ.get("RESHIM_REAL_DATA")
 SCANS = Path(__file__).parents[1] / "scans"
+SIDECARS = SCANS.parents[1] / "docs" / "sidecars"
 ONE = "brain-t2-3t"
 
 
 def write_miniatures(folder: Path) -> None:
     """Every file that the readers' tests write, kept where pytest puts it."""
     options = ["-q", "-m", "not slow and not real_data", "--basetemp", str(folder), "-p", "no:cacheprovider"]
-    ignored = [f"--ignore={SCANS / 'test_hostile.py'}"]
+    ignored = [f"--ignore={SCANS / name}" for name in ("test_hostile.py", "test_damaged.py")]
     command = [sys.executable, "-m", "pytest", str(SCANS), *options, *ignored]
     ran = subprocess.run(command, cwd=SCANS.parents[1], capture_output=True, text=True, check=False)
     assert ran.returncode in (0, 1), ran.stdout[-3000:] + ran.stderr[-1000:]
+
+
+def described(folder: Path) -> Path:
+    """Links to the real scans, and beside them what docs/sidecars says of each."""
+    for path in (path for path in Path(REAL or "").rglob("*") if path.is_file()):
+        link = folder / path.relative_to(REAL)  # type: ignore[arg-type]
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path.absolute())
+    shutil.copytree(SIDECARS, folder, dirs_exist_ok=True)
+    (folder / "complex-knee" / "knee-2.npz").symlink_to("knee.npz")
+    return folder
+
+
+def is_no_scan(relative: Path) -> bool:
+    """True where the sidecars say so."""
+    return why_skipped(SIDECARS / relative) is not None
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +58,8 @@ def out(tmp_path_factory):
     simulate(folder / "simulated", [one], 3, matrix=48, slices=2)
     write_miniatures(folder / "miniatures")
     folders = [str(folder / "simulated"), str(folder / "miniatures")]
-    folders += [f"real={REAL}"] if REAL else []
+    if REAL:
+        folders.append(str(described(folder / "real")))
     assert main(["index", *folders, "--out", str(folder / "all.parquet")]) in (0, 3)
     return folder / "all.parquet"
 
@@ -56,7 +76,15 @@ def test_one_catalog_holds_every_protocol_every_reader_and_every_real_scan(out, 
     )
     assert set(catalog.where("root = 'miniatures'").table["reader"].to_pylist()) == set(READERS)
     if REAL:
-        assert len(catalog.where("root = 'real' AND dataset LIKE 'raw-%'")) == 5
+        real = catalog.where("root = 'real'")
+        assert len(real.where("dataset LIKE 'raw-%'")) == 5
+        held = {Path(path) for path in real.table["path"].to_pylist()}
+        files = (path.relative_to(REAL) for path in Path(REAL).rglob("*") if path.is_file())
+        scans = {path for path in files if path.name.lower().endswith(SUFFIXES) and not is_no_scan(path)}
+        assert held == scans | {Path("complex-knee/knee-2.npz")}
+        assert {group["data_kind"] for group in real.by(["data_kind"])} == {
+            *("measured", "semi-synthetic", "emulated")
+        }
     capsys.readouterr()
     columns = ["dataset", "anatomy", "contrast", "field_tesla"]
     assert main(["list", str(out), "--by", *columns, "--json"]) == 0

@@ -21,7 +21,7 @@ from reshim.catalog.table import row_of, table_of
 from reshim.errors import BadScanError, UserError
 from reshim.scans import SUFFIXES, open_scans
 from reshim.scans.fingerprint import sha256
-from reshim.scans.sidecar import stamp
+from reshim.scans.sidecar import stamp, why_skipped
 
 Row = dict[str, Any]
 
@@ -42,6 +42,9 @@ class Indexed:
     notes: tuple[str, ...]
     n_read: int
     """Files whose headers were read in this run; the others had not changed."""
+
+    skipped: tuple[tuple[str, str], ...] = ()
+    """Path and reason of every file that a sidecar calls no scan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,13 @@ def index(
     catalog = catalog.split(shares, by, seed)
     catalog.write(out)
     unfinished.unlink(missing_ok=True)
-    return Indexed(catalog, tuple(sorted(left_out)), notes, len(changed))
+    return Indexed(catalog, tuple(sorted(left_out)), notes, len(changed), _skipped(changed, rows))
+
+
+def _skipped(files: Sequence[_File], rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    used = {(row["root"], row["path"]) for row in rows}
+    without = (file.path for file in files if (file.root, _relative(file)) not in used)
+    return tuple((str(path), why) for path in without if (why := why_skipped(path)))
 
 
 def _remembered_lists(out: Path) -> list[dict[str, Any]]:

@@ -110,13 +110,15 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(f"missing: {line}", markup=False, highlight=False)
     if len(missing) > MOST_LINES:
         console.print(f"missing: the like of {len(missing) - MOST_LINES} more files")
+    for path, reason in indexed.skipped:
+        console.print(f"skipped: {path}: {reason}", markup=False, highlight=False)
     for path, reason in indexed.left_out:
         console.print(f"left out: {path}: {reason}", markup=False, highlight=False)
     counts = catalog.by()[0] if len(catalog) else {"subjects": 0, "volumes": 0, "slices": 0}
     print(
         f"{counts['volumes']} volumes of {counts['subjects']} subjects, {counts['slices']} slices, "
         f"in {arguments.out}; "
-        f"{indexed.n_read} files read, {len(indexed.left_out)} left out"
+        f"{indexed.n_read} files read, {len(indexed.left_out)} left out, {len(indexed.skipped)} skipped"
     )
     if arguments.release:
         folder = arguments.releases or arguments.out.with_name(f"{arguments.out.stem}-releases")

@@ -42,7 +42,8 @@ class Emulation:
 
     def clean(self, images: np.ndarray, extent: tuple[int, int]) -> Tensor:
         """Images (slice, row, column) cut to the extent in k-space; magnitudes stay magnitudes."""
-        cut = torch.from_numpy(np.ascontiguousarray(images, dtype=np.complex64))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is refused by name
+            cut = torch.from_numpy(np.ascontiguousarray(images, dtype=np.complex64))
         if tuple(cut.shape[-2:]) != extent:
             # The mean stays what it was, though the orthonormal transform counts samples.
             scale = math.sqrt(extent[0] * extent[1] / (cut.shape[-2] * cut.shape[-1]))
@@ -72,8 +73,13 @@ class Emulation:
 
 
 def level_of(images: np.ndarray) -> float:
-    """The 99th percentile of the magnitude over the volume: what noise is measured against."""
-    return float(np.percentile(np.abs(images), 99)) or 1.0
+    """The 99th percentile of the magnitude over the volume, NaN left out: what noise is measured against."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        magnitudes = np.abs(images)
+    finite = np.isfinite(magnitudes)
+    if not finite.all():  # one damaged slice must not spoil the others
+        magnitudes = magnitudes[finite]
+    return (float(np.percentile(magnitudes, 99)) if magnitudes.size else 0.0) or 1.0
 
 
 def smooth_phase(shape: tuple[int, int], index: int, name: str) -> Float[Tensor, "row column"]:
@@ -105,8 +111,11 @@ def extent_of(images: np.ndarray) -> tuple[int, int]:
     Zero-filling leaves a cliff: beyond it only what taking magnitudes and rounding have spilled. Without a
     cliff the matrix itself is the answer, so smoothly filtered images are not found out.
     """
-    spectrum = np.abs(np.fft.fft2(np.asarray(images, dtype=np.complex64))) ** 2
-    power = spectrum.reshape(-1, *spectrum.shape[-2:]).mean(0, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        spectrum = np.abs(np.fft.fft2(np.asarray(images, dtype=np.complex64))) ** 2
+        power = spectrum.reshape(-1, *spectrum.shape[-2:]).mean(0, dtype=np.float64)
+    if not np.isfinite(power).all():
+        return int(spectrum.shape[-2]), int(spectrum.shape[-1])
     rows = _extent(power.mean(1))
     return rows, _extent(power.mean(0))
 

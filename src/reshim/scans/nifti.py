@@ -7,7 +7,8 @@ Layout   `.nii` or `.nii.gz` of three axes, or four (each volume of the fourth i
 Quirks   slices run along the axis of the largest spacing, the third where all are equal; the affine gives
          view and orientation. Images were interpolated, filtered or stripped of their phase, which flatters
          every method: zero-filling is undone where the spectrum shows it, the rest cannot be, so the kind of
-         data is `emulated`. Label and probability maps are no scans: say `skip = true`.
+         data is `emulated`. What the header's intent (labels, statistics, vectors) or the name's end (_seg,
+         _dseg, _probseg, _mask, _label) calls a map is refused as no scan; of others a sidecar says `skip`.
 Citation R. W. Cox et al., Neuroimage 22:e1440 (2004).
 """
 
@@ -31,7 +32,7 @@ from reshim.scans.emulated import (
 )
 from reshim.scans.own import own_record, spacing_at
 from reshim.scans.reader import chosen_slices
-from reshim.scans.sidecar import read_sidecar
+from reshim.scans.sidecar import read_sidecar, sidecar_path
 from reshim.types import Acquisition, ScanRecord
 
 NAME = "nifti"
@@ -40,6 +41,7 @@ MAX_EXPANSION = 300
 MAX_JSON_BYTES = 1 << 20
 # Codes of the axis that slices run along; of rows and columns as a person is used to see them.
 _VIEWS = {"IS": ("axial", "AP", "LR"), "AP": ("coronal", "IS", "LR"), "LR": ("sagittal", "IS", "AP")}
+_MAP = re.compile(r"[-_](seg|dseg|probseg|mask|labels?)(?=\.nii(\.gz)?$)", re.IGNORECASE)
 _JSON = {
     "Manufacturer": "vendor",
     "ManufacturersModelName": "model",
@@ -82,7 +84,11 @@ def matches(path: Path) -> bool:
 def read_records(path: Path, root: Path | None = None, root_name: str | None = None) -> list[ScanRecord]:
     """One record a volume; the middle slices are read to find the true extent of k-space."""
     sidecar = read_sidecar(path)
-    return [] if sidecar.get("skip") else records_of(path, root, root_name, sidecar, NAME)
+    if sidecar.get("skip"):
+        return []
+    if "skip" not in sidecar:
+        _refuse_maps(path)
+    return records_of(path, root, root_name, sidecar, NAME)
 
 
 def records_of(
@@ -155,7 +161,10 @@ def geometry_of(path: Path) -> Geometry:
             f"{path.name} declares {needed} bytes (shape {shape}) in a file of {stored}; it is cut short "
             "or damaged"
         )
-    return _arranged(shape, tuple(map(float, image.header.get_zooms()[:3])), image.affine)
+    zooms = tuple(map(float, image.header.get_zooms()[:3]))
+    if not (np.isfinite(image.affine).all() and np.isfinite(zooms).all()):
+        raise BadScanError(f"{path.name}: its spacing {zooms} or its affine is no number; convert it again")
+    return _arranged(shape, zooms, image.affine)
 
 
 def images_of(path: Path, record: ScanRecord | None) -> np.ndarray:
@@ -166,6 +175,18 @@ def images_of(path: Path, record: ScanRecord | None) -> np.ndarray:
     frame = int(record.extra.get("frame", 0)) if record is not None else 0
     values = values.reshape(geometry.shape)
     return (values[..., frame] if values.ndim == 4 else values).transpose(geometry.order)
+
+
+def _refuse_maps(path: Path) -> None:
+    intent = int(_opened(path).header["intent_code"])
+    named = _MAP.search(path.name)
+    if intent == 0 and named is None:
+        return
+    said = f"its header's intent is {intent}" if intent else f"its name ends in {named[0]}"  # type: ignore[index]
+    raise BadScanError(
+        f"{path.name} is a map made from images and no scan, as {said}; write {sidecar_path(path).name} "
+        'beside it with skip = "a map", or skip = false where it is a scan all the same'
+    )
 
 
 def extent_on(path: Path) -> tuple[int, int]:
@@ -192,8 +213,9 @@ def _opened(path: Path):  # type: ignore[no-untyped-def]
 
 def _values(path: Path) -> np.ndarray:
     try:
-        return np.asarray(_opened(path).dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, MemoryError, ArithmeticError) as error:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(_opened(path).dataobj, dtype=np.float32)
+    except Exception as error:  # damaged data break the library and what unpacks them in any way
         raise BadScanError(_damaged(path, error)) from None
 
 

@@ -37,7 +37,7 @@ def _arrays_of(path: Path) -> Mapping[str, Stored]:
         return {"": _single(path)} if path.suffix.lower() == ".npy" else _members(path)
     except BadScanError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, KeyError) as error:
+    except Exception as error:  # a damaged archive breaks zipfile, zlib and NumPy in any way
         reason = f"{type(error).__name__}: {str(error)[:120]}"
         raise BadScanError(f"{path.name} is no readable NumPy file ({reason}); save it again") from None
 
@@ -99,7 +99,7 @@ def _reader_of(name: str):  # type: ignore[no-untyped-def]
         try:
             with np.load(path, allow_pickle=False) as archive:
                 return archive[name]
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        except Exception as error:  # as above
             reason = f"{type(error).__name__}: {str(error)[:120]}"
             raise BadScanError(f"{path.name}: {name} cannot be read ({reason}); save it again") from None
 

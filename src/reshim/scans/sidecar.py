@@ -23,7 +23,7 @@ WORDS = (
 )
 NUMBERS = ("field_tesla", "echo_ms", "repetition_ms", "inversion_ms")
 KEYS: dict[str, str] = {
-    "skip": "true: the file is no scan; nothing is said about it any more",
+    "skip": "true, or the reason in words: the file is no scan; false: it is one, whatever it looks like",
     "array": "name of the array in the file",
     "axes": f"name of every axis, of {', '.join(AXES)}",
     "content": f"one of {', '.join(CONTENTS)}",
@@ -61,6 +61,17 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         If a sidecar is no TOML, has an unknown key or a value of another kind.
     """
     return _one(path.parent / FOLDER_FILE) | _one(sidecar_path(path))
+
+
+def why_skipped(path: Path) -> str | None:
+    """Why a sidecar says that a file is no scan; None where none says so, or none can be read."""
+    if path.suffix.lower() in (".h5", ".hdf5"):  # described by themselves
+        return None
+    try:
+        said = read_sidecar(path).get("skip")
+    except BadScanError:
+        return None
+    return "its sidecar says that it is no scan" if said is True else str(said) if said else None
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -123,7 +134,7 @@ def _are_counts(value: Any) -> bool:
 
 
 _RULES = {
-    "skip": _is_truth,
+    "skip": lambda value: _is_truth(value) or _is_word(value),
     "volume": _is_truth,
     "axes": _are_axes,
     "image_space": _are_axes,
