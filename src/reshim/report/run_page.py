@@ -52,7 +52,7 @@ def _page(folder: Path, settings: Mapping[str, Any], epochs: Sequence[Mapping[st
     network, training = settings["network"], settings["training"]
     versions = {name: str(settings[name]) for name in ("reshim", "torch")}
     made = MadeBlock(
-        command=f"reshim report {shlex.quote(str(folder))}", versions=versions, settings=settings
+        command=f"reshim report {shlex.quote(str(folder))}", versions=versions, settings=dict(settings)
     )
     text = TextBlock(title="What happened", paragraphs=tuple(_happened(settings, epochs)))
     return Page(
