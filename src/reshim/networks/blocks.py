@@ -3,9 +3,11 @@
 Source: J. Zbontar et al., arXiv:1811.08839 (fastMRI); the normalisation is D. Ulyanov et al.,
 arXiv:1607.08022.
 Ours differs: the same numbers from the same weights, in less time. A group norm with one channel a group is
-an instance norm, and on a CPU three to five times quicker.
+an instance norm, and on a CPU three to five times quicker. Where nothing is to be differentiated, a CPU
+upsamples by a matrix product: its transposed convolution leaves a layout that the norm has to copy.
 """
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -47,7 +49,14 @@ class UpsamplingBlock(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Twice the rows and columns."""
-        return normalise_and_activate(self.layers["0"](image))
+        if torch.is_grad_enabled() or image.device.type != "cpu":
+            return normalise_and_activate(self.layers["0"](image))
+        n_batch, _, rows, columns = image.shape
+        weight = self.layers["0"].weight.flatten(1).t()
+        quarters = torch.matmul(weight, image.flatten(2))
+        # The statistics of a channel do not depend on where its pixels will lie.
+        channels = normalise_and_activate(quarters.view(n_batch, -1, 4 * rows, columns))
+        return functional.pixel_shuffle(channels.view(n_batch, -1, rows, columns), 2)
 
 
 def _convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
