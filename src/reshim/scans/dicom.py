@@ -11,7 +11,8 @@ Quirks   emulated: DICOM images are interpolated, filtered and without phase. `A
 Citation DICOM PS3.3, C.8.3 MR modules.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -82,6 +83,13 @@ def read_records(path: Path, root: Path | None = None, root_name: str | None = N
     sidecar = read_sidecar(path)
     if sidecar.get("skip"):
         return []
+    with _damage_named(path):
+        return _records(path, root, root_name, sidecar)
+
+
+def _records(
+    path: Path, root: Path | None, root_name: str | None, sidecar: dict[str, Any]
+) -> list[ScanRecord]:
     series = _series_of(path)
     if root is not None and path.absolute() != series.first.absolute():
         return []
@@ -120,12 +128,10 @@ def load(
     path: Path, record: ScanRecord | None = None, slices: Sequence[int] | None = None, check: bool = True
 ) -> Acquisition:
     """The emulated k-space of the slices; see `scans.load`."""
-    sidecar, series, images = _read(path, record)
+    sidecar, images, extent = _read(path, record)
     chosen = chosen_slices(slices, len(images), path.name)
     seed = record.scan_id if record is not None else path.name
-    return emulated_acquisition(
-        images, _extent(series, sidecar), chosen, seed, path.name, emulation_of(sidecar)
-    )
+    return emulated_acquisition(images, extent, chosen, seed, path.name, emulation_of(sidecar))
 
 
 def load_reference(
@@ -134,15 +140,29 @@ def load_reference(
     """The clean image that the scan was made of; no other reference is stored."""
     if kind != "clean":
         return None
-    sidecar, series, images = _read(path, record)
+    sidecar, images, extent = _read(path, record)
     chosen = chosen_slices(slices, len(images), path.name)
-    return emulated_clean(images, _extent(series, sidecar), chosen, emulation_of(sidecar))
+    return emulated_clean(images, extent, chosen, emulation_of(sidecar))
 
 
-def _read(path: Path, record: ScanRecord | None) -> tuple[dict[str, Any], _Series, np.ndarray]:
-    series = _series_of(path)
-    frame = int(record.extra.get("frame", 0)) if record is not None else 0
-    return read_sidecar(path), series, _pixels(series, frame)
+def _read(path: Path, record: ScanRecord | None) -> tuple[dict[str, Any], np.ndarray, tuple[int, int]]:
+    sidecar = read_sidecar(path)
+    with _damage_named(path):
+        series = _series_of(path)
+        frame = int(record.extra.get("frame", 0)) if record is not None else 0
+        return sidecar, _pixels(series, frame), _extent(series, sidecar)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    # pydicom converts an element when it is asked for, so any question to a damaged header may break it.
+    try:
+        yield
+    except (BadScanError, UserError):
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error)[:120]}"
+        raise BadScanError(f"{path.name}: its header is damaged ({reason}); export it again") from None
 
 
 def _extent(series: _Series, sidecar: dict[str, Any]) -> tuple[int, int]:
@@ -205,7 +225,7 @@ def _image(path: Path) -> _Image:
             across = np.asarray(head.ImageOrientationPatient, float).reshape(2, 3)
             place = float(np.cross(*across) @ np.asarray(head.ImagePositionPatient, float))
         return _Image(path, str(head.SeriesInstanceUID), place, int(head.get("InstanceNumber") or 0), head)
-    except (AttributeError, ValueError, TypeError) as error:
+    except Exception as error:  # see `_damage_named`
         raise BadScanError(
             f"{path.name}: its header is damaged ({str(error)[:120]}); export it again"
         ) from None
@@ -219,14 +239,13 @@ def _header(path: Path) -> Any:
     try:
         head = dcmread(path, stop_before_pixels=True)
         modality, rows, columns = head.get("Modality"), int(head.Rows), int(head.Columns)
+        frames, bits = int(head.get("NumberOfFrames") or 1), int(head.get("BitsAllocated") or 16)
     except Exception as error:  # a damaged file breaks the library in any way
         reason = f"{type(error).__name__}: {str(error)[:120]}"
         raise BadScanError(f"{path.name} is no readable DICOM image ({reason}); export it again") from None
     if modality != "MR":
         raise BadScanError(f"{path.name} is of modality {modality}; MR images are read")
-    needed = (
-        rows * columns * int(head.get("NumberOfFrames", 1) or 1) * (int(head.get("BitsAllocated", 16)) // 8)
-    )
+    needed = rows * columns * frames * (bits // 8)
     if min(rows, columns) < 4 or needed > MAX_EXPANSION * path.stat().st_size:
         raise BadScanError(
             f"{path.name} declares {rows}x{columns} pixels in a file of {path.stat().st_size} bytes; it is "
@@ -277,7 +296,8 @@ def _spacing(series: _Series, extent: tuple[int, int]) -> tuple[float, float, fl
 
 
 def _text(head: Any, name: str) -> str | None:
-    return str(head.get(name) or "").strip()[:200] or None
+    text = str(head.get(name) or "").encode("utf-8", "replace").decode()
+    return text.strip()[:200] or None
 
 
 def _number(head: Any, name: str) -> float | None:
