@@ -75,7 +75,7 @@ def read_curve(folder: Path, curve: Curve) -> list[tuple[float, float]]:
     entries = _parquet(path) if path.suffix == ".parquet" else json_lines(path)
     chosen = [entry for entry in entries if all(entry.get(key) == curve.where[key] for key in curve.where)]
     pairs = [(entry.get(curve.x), _within(entry, curve.inside).get(curve.y)) for entry in chosen]
-    return [(float(x), float(y)) for x, y in pairs if _is_number(x) and _is_number(y)]
+    return [(float(x), float(y)) for x, y in pairs if _is_number(x) and _is_number(y)]  # type: ignore[arg-type]
 
 
 def _within(entry: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def _dimensions(path: Path) -> tuple[int, ...]:
             f"{needed}; "
             "one of them is damaged or of another scan"
         )
-    return sizes
+    return sizes + (1,) * (16 - len(sizes))
 
 
 def _kept(path: Path) -> list[int]:

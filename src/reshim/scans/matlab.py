@@ -1,4 +1,4 @@
-"""MATLAB arrays with named axes: version 5 through SciPy, version 7.3 through h5py.
+"""MATLAB arrays with named axes: version 5 through SciPy in a process of its own, version 7.3 through h5py.
 
 Origin   anybody's own.
 Licence  the user's.
@@ -15,18 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from reshim.errors import BadScanError, UserError
-from reshim.scans import hdf5
+from reshim.scans import hdf5, matlab5
 from reshim.scans.arrays import ArrayFormat, Stored
 
 NAME = "matlab"
-NUMERIC = {"double": "f8", "single": "f4", "logical": "u1"}
-NUMERIC |= {
-    f"{sign}int{bits}": f"{kind}{bits // 8}"
-    for sign, kind in (("", "i"), ("u", "u"))
-    for bits in (8, 16, 32, 64)
-}
-MAX_EXPANSION = 100
-TRUSTED_BYTES = 64 << 20
 
 
 def matches(path: Path) -> bool:
@@ -65,36 +57,15 @@ def _version_7(path: Path) -> dict[str, Stored]:
 
 def _version_5(path: Path) -> dict[str, Stored]:
     try:
-        from scipy.io import loadmat, whosmat
+        found = matlab5.read(path)
     except ImportError:
         raise UserError(f"{path.name} needs the package scipy; pip install 'reshim[formats]'") from None
-
-    def read(name: str) -> np.ndarray:
-        return np.asarray(_asked(path, lambda: loadmat(path, variable_names=[name])[name]))
-
-    found = {}
-    for name, shape, kind in _asked(path, lambda: whosmat(path)):
-        if kind not in NUMERIC or name.startswith("__"):
-            continue
-        needed = int(np.prod(shape, dtype=object)) * np.dtype(NUMERIC[kind]).itemsize
-        if needed > max(TRUSTED_BYTES, MAX_EXPANSION * path.stat().st_size):
-            raise BadScanError(
-                f"{path.name}: {name} declares {needed} bytes (shape {shape}) in a file of "
-                f"{path.stat().st_size}; "
-                "it is damaged or means harm"
-            )
-        # Whether a variable is complex stands in no list of names, so the values are asked.
-        values = read(name)
-        found[name] = Stored(tuple(map(int, values.shape)), values.dtype, lambda values=values: values)  # type: ignore
-    return found
-
-
-def _asked(path: Path, ask):  # type: ignore[no-untyped-def]
-    try:
-        return ask()
-    except Exception as error:  # a damaged file breaks SciPy's reader in any way
-        reason = f"{type(error).__name__}: {str(error)[:120]}"
-        raise BadScanError(f"{path.name} is no readable MATLAB file ({reason}); save it again") from None
+    except matlab5.UnreadableError as error:
+        raise BadScanError(f"{path.name} is no readable MATLAB file ({error}); save it again") from None
+    return {
+        name: Stored(tuple(map(int, values.shape)), values.dtype, lambda values=values: values)  # type: ignore
+        for name, values in found.items()
+    }
 
 
 def _axes_of(name: str, stored: Stored) -> tuple[str, ...] | None:
