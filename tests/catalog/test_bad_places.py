@@ -22,7 +22,8 @@ sys.exit(main(sys.argv[2:]))
 
 def index_with_room_for(n_bytes, *words):
     command = [sys.executable, "-c", FULL_DISK, str(n_bytes), "index", *map(str, words)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # Under the limit a module's byte code would be cut short too, and break whoever imports it next.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 

@@ -289,16 +289,22 @@ class Loop:
                 raise
             shape = tuple(example.measurement.kspace.shape)
             accumulation = self.settings.accumulation
-            each = step_bytes(
-                self.network, self.settings, shape, example.measurement.maps is not None, self.device
-            )
             raise UserError(
-                f"out of memory in a step on {shape[0]} slices of {shape[1]} coils, {shape[2]}x{shape[3]}, "
-                f"of which each needs about {each / 2**30:.2f} GiB (`reshim doctor` says so beforehand); "
-                f"work the batch of {self.settings.batch_size} off in more parts (--accumulation "
-                f"{2 * accumulation}, the same result in less memory), lower --batch, or take a smaller "
+                f"out of memory in a step on {shape[0]} slices of {shape[1]} coils, {shape[2]}x{shape[3]}"
+                f"{self._need(example)}; work the batch of {self.settings.batch_size} off in more parts "
+                f"(--accumulation {2 * accumulation}, the same result in less memory), lower --batch, or take a smaller "
                 "network"
             ) from error
+
+    def _need(self, example: Example) -> str:
+        """What a slice needs, in words; nothing where not even the rehearsal at a small size can be had."""
+        shape = tuple(example.measurement.kspace.shape)
+        with_maps = example.measurement.maps is not None
+        try:
+            each = step_bytes(self.network, self.settings, shape, with_maps, self.device)
+        except RuntimeError:
+            return ""
+        return f", of which each needs about {each / 2**30:.2f} GiB (`reshim doctor` says so beforehand)"
 
     # State and log.
 
