@@ -292,8 +292,8 @@ class Loop:
             raise UserError(
                 f"out of memory in a step on {shape[0]} slices of {shape[1]} coils, {shape[2]}x{shape[3]}"
                 f"{self._need(example)}; work the batch of {self.settings.batch_size} off in more parts "
-                f"(--accumulation {2 * accumulation}, the same result in less memory), lower --batch, or take a smaller "
-                "network"
+                f"(--accumulation {2 * accumulation}, the same result in less memory), "
+                "lower --batch, or take a smaller network"
             ) from error
 
     def _need(self, example: Example) -> str:
