@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reshim.physics.plane_masks import GROWTH, PLANE_MASKS, _independent, draw_plane_mask
@@ -9,6 +9,7 @@ SHAPES = st.tuples(st.integers(40, 90), st.integers(40, 90))
 
 
 @settings(max_examples=12, deadline=None)
+@example("radial", (40, 40), 8, 10)
 @given(st.sampled_from(sorted(PLANE_MASKS)), SHAPES, st.sampled_from([3, 5, 8]), st.integers(0, 1000))
 def test_the_rate_is_met_and_the_centre_is_full(name, shape, acceleration, seed):
     mask = draw_plane_mask(name, shape, acceleration, center_lines=10, seed=seed)

@@ -159,17 +159,20 @@ def _disc_max(values: torch.Tensor, radius: int) -> torch.Tensor:
 
 def _radial(rng: np.random.RandomState, shape: tuple[int, int], budget: float, center: Plane) -> Plane:
     first = rng.uniform(0, np.pi)
-    plane = np.zeros(shape, dtype=bool)
+    before = plane = np.zeros(shape, dtype=bool)
     reach = np.linspace(-1, 1, 2 * max(shape) + 1)
     for spoke in range(4 * sum(shape)):
         if (plane | center).sum() >= budget:
             break
+        before, plane = plane, plane.copy()
         angle = first + spoke * GOLDEN_ANGLE
         rows = np.round(shape[0] // 2 + reach * np.sin(angle) * shape[0] / 2).astype(int)
         columns = np.round(shape[1] // 2 + reach * np.cos(angle) * shape[1] / 2).astype(int)
         inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
         plane[rows[inside], columns[inside]] = True
-    return plane
+    # A spoke more or a spoke less, whichever comes nearer to the rate.
+    missing, over = budget - (before | center).sum(), (plane | center).sum() - budget
+    return before if missing < over else plane
 
 
 def _distance(shape: tuple[int, int]) -> NDArray[np.float64]:
