@@ -6,7 +6,7 @@ Claim   at 4x and 5x, quantitative maps from RAKI spread less over repeated nois
         not because they are blurred or biased: their error is smaller too.
 Data    simulated knees, two echoes of each, noise of the scan's own level drawn anew; raw-phantom8 where
         RESHIM_REAL_DATA names its folder; --tiny: a few small ones.
-Cost    up to 10 minutes on two cores; --tiny: under half a minute.
+Cost    more than 20 minutes on two cores; --tiny: under half a minute.
 Run     reshim study raki-vs-grappa
 """
 
@@ -165,7 +165,7 @@ def page(study: Study) -> tuple[Block, ...]:
                 "realisation adds noise of the scan's own deviation to the acquired samples of both echoes; "
                 "every method, RAKI's networks included, is fitted to each realisation and echo anew.",
                 f"Coils are compressed to six and networks train for {STEPS} steps, where their authors "
-                "take 1,000 and 2,000: what ten minutes allow. A tuned ridge trades error of the image for "
+                "take 1,000 and 2,000: what minutes allow. A tuned ridge trades error of the image for "
                 "noise on purpose, which is why its row stands beside least squares.",
             ),
         ),
