@@ -1,10 +1,11 @@
 """One natural shift, from P to Q, and how much of its gap fitting the weights to each scan closes.
 
 Source: M. Z. Darestani, J. Liu, R. Heckel, ICML 2022 (arXiv:2204.07204).
-Ours differs: the share is a ratio of means over subjects with an interval, it is defined only where the
-gap is real and both specialists beat an L1-wavelet method tuned at their home, and the two other definitions
-in use stand beside it. The adapted network sees the measurement alone: one fold of its columns is fitted,
-one stops the fit, one decides between it and the supervised fall-back.
+Ours differs: the share is a ratio of means over subjects with an interval, and it is defined only where the
+gap is real and both specialists beat an L1-wavelet method tuned at their home. The two other definitions in
+use take the target network, adapted, in place of the target network: its scores stand in the table. The
+adapted network sees the measurement alone: one fold of its columns is fitted, one stops the fit, one decides
+between it and the supervised fall-back.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast, PointAndInterval
-from reshim.evaluation.quantities import Difference, Ratio, share_of_gap
+from reshim.evaluation.quantities import Difference, share_of_gap
 from reshim.report.blocks import (
     Bar,
     Block,
@@ -70,7 +71,6 @@ class Kind:
 
 UNET = Kind("U-net", "unet-tiny", {"input": "complex", "start": "sense"}, 20)
 VARNET = Kind("VarNet", "varnet-tiny", {"maps": "given", "output": "mvue"}, 12)
-UNROLLED = Kind("unrolled", "unrolled-tiny", {}, 12)
 KINDS = (UNET, VARNET)
 
 CLOSED = 0.8
@@ -139,17 +139,6 @@ class Shift:
                 ),
             ),
         )
-
-    def definitions(self, kind: Kind) -> tuple[tuple[str, Ratio], ...]:
-        """The three shares in use: of P's gap, of what is left to Q adapted, of the gap to the best of Q."""
-        source, adapted = (on(kind.of(self.source, end), self.target) for end in ("", ADAPTED))
-        target, best = (on(kind.of(self.target, end), self.target) for end in ("", ADAPTED))
-        return (
-            ("A", share_of_gap(source, adapted, target)),
-            ("B", Ratio(Difference(Difference(target, source), Difference(best, adapted)),
-                        Difference(target, source))),
-            ("C", share_of_gap(source, adapted, best)),
-        )  # fmt: skip
 
     def run(self, study: Study) -> None:
         """Train on P, on Q (and on both), adapt to every test scan, score at home and away."""
