@@ -7,7 +7,8 @@ Ours differs: `VarNetCore` computes what fastMRI's `VarNet` computes and takes i
 but an axis along which the mask is constant stays in the image domain throughout, and the centring shifts are
 applied once outside the cascades (and to the one combined image inside). Which lines are the centre is taken
 from the measurement instead of being counted from the mask. A silent coil gives 0, not NaN. Maps can be given
-instead of learned, and the answer can be the coil-combined complex image instead of the root sum of squares.
+instead of learned, the first estimate can be CG-SENSE's, and the answer can be the coil-combined complex
+image instead of the root sum of squares.
 """
 
 import torch
@@ -21,6 +22,7 @@ from reshim.networks.inputs import (
     mean_and_deviation,
     real_to_complex,
     safe,
+    sense_solved,
     to_channels,
     to_complex,
     with_default_maps,
@@ -149,9 +151,17 @@ class VarNetCore(nn.Module):
         self.low_memory = low_memory
 
     def forward(
-        self, kspace: KSpace, mask: Mask, calibration: Calibration, maps: KSpace | None = None
+        self,
+        kspace: KSpace,
+        mask: Mask,
+        calibration: Calibration,
+        maps: KSpace | None = None,
+        first: Image | None = None,
     ) -> tuple[KSpace, KSpace]:
-        """Coil images and maps, (batch, coil, row, column); the maps are learned unless given."""
+        """Coil images and maps, (batch, coil, row, column); the maps are learned unless given.
+
+        The first estimate is the data, or what the coils would measure of an image.
+        """
         maps = self.sens_net(kspace, calibration) if maps is None else maps
         axes = tuple(axis for axis in (-2, -1) if mask.shape[axis] > 1) or (-1,)
         constant = tuple(axis for axis in (-2, -1) if axis not in axes)
@@ -160,6 +170,9 @@ class VarNetCore(nn.Module):
         rolled_maps = torch.fft.ifftshift(maps, dim=axes)
         keep_nothing = self.low_memory and torch.is_grad_enabled()
         estimate = data
+        if first is not None:
+            seen = torch.fft.ifftshift(maps * first.unsqueeze(1), dim=axes)
+            estimate = torch.fft.fftn(seen, dim=axes, norm="ortho")
         for cascade in self.cascades:
             estimate = _run(cascade, keep_nothing, estimate, data, kept, rolled_maps, axes)
         coil_images = torch.fft.ifftn(estimate, dim=axes, norm="ortho")
@@ -178,6 +191,11 @@ class VarNet(nn.Module):
         ``"given"``: the measurement's own first set, estimated where it has none.
     output
         ``"rss"``, root sum of squares without phase, or ``"mvue"``, conj(maps) · coil images, complex.
+    start
+        First estimate: ``"adjoint"``, the acquired samples as in the paper, or, with given maps, ``"sense"``,
+        what the coils would measure of the CG-SENSE image, which a few gradient steps do not reach.
+    ridge, iterations
+        Of that CG-SENSE; dimensionless.
     """
 
     def __init__(
@@ -192,12 +210,19 @@ class VarNet(nn.Module):
         low_memory: bool = False,
         fold: int = 1,
         residual: bool = False,
+        start: str = "adjoint",
+        ridge: float = 0.02,
+        iterations: int = 8,
     ) -> None:
         super().__init__()
         if maps not in ("learned", "given"):
             raise ValueError(f"maps is {maps!r}; a VarNet takes 'learned' or 'given'")
         if output not in ("rss", "mvue"):
             raise ValueError(f"output is {output!r}; a VarNet gives 'rss' or 'mvue'")
+        if start not in ("adjoint", "sense") or (start == "sense" and maps == "learned"):
+            raise ValueError(
+                f"start is {start!r} with {maps} maps; it is 'adjoint', or 'sense' with maps 'given'"
+            )
         self.settings = {
             "cascades": cascades,
             "channels": channels,
@@ -209,8 +234,12 @@ class VarNet(nn.Module):
             "low_memory": low_memory,
             "fold": fold,
             "residual": residual,
+            "start": start,
+            "ridge": ridge,
+            "iterations": iterations,
         }
         self.maps, self.output = maps, output
+        self.start, self.ridge, self.iterations = start, ridge, iterations
         self.has_phase, self.needs_maps = output == "mvue", maps == "given"
         learned = sens_channels if maps == "learned" else 0
         self.core = VarNetCore(
@@ -220,8 +249,14 @@ class VarNet(nn.Module):
     def forward(self, measurement: Measurement) -> Image:
         """(batch, row, column), complex, in file units, on the full matrix."""
         measurement = checked(measurement)
+        if self.maps == "given":
+            measurement = with_default_maps(measurement)
         coil_images, maps = self.core(
-            measurement.kspace, measurement.mask, measurement.calibration, self._given_maps(measurement)
+            measurement.kspace,
+            measurement.mask,
+            measurement.calibration,
+            self._given_maps(measurement),
+            sense_solved(measurement, self.ridge, self.iterations) if self.start == "sense" else None,
         )
         if self.output == "mvue":
             return (maps.conj() * coil_images).sum(1)
@@ -230,7 +265,7 @@ class VarNet(nn.Module):
     def _given_maps(self, measurement: Measurement) -> KSpace | None:
         if self.maps == "learned":
             return None
-        maps = with_default_maps(measurement).maps
+        maps = measurement.maps
         assert maps is not None
         return maps[:, 0].expand_as(measurement.kspace)
 

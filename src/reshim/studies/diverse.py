@@ -27,7 +27,7 @@ from reshim.report.blocks import (
     ScatterBlock,
     TableBlock,
 )
-from reshim.studies.lab import EVALUATION, NAMES, SHOWN, Distribution, any_of, on, training
+from reshim.studies.lab import EVALUATION, NAMES, SETTINGS, SHOWN, Distribution, any_of, on, training
 from reshim.studies.study import Study
 from reshim.training.run_folder import Trained
 from reshim.types import Reconstructor
@@ -61,7 +61,14 @@ class Part:
         schemes = tuple(dict.fromkeys(each.scheme for each in self.distributions))
         settings = training(study.tiny, network, schemes=schemes)
         settings = replace(settings, epochs=(settings.epochs or 1) * len(schemes))
-        return study.train(label or called(network, self, share), network, self.where, settings, share=share)
+        return study.train(
+            label or called(network, self, share),
+            network,
+            self.where,
+            settings,
+            network_settings=SETTINGS.get(network),
+            share=share,
+        )
 
 
 def called(network: str, part: Part, share: float = 1.0) -> str:

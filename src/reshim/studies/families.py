@@ -56,9 +56,13 @@ def trained(
     """Networks with the budget that studies share; `suffix` tells those of another home apart."""
     return {
         f"{name}{suffix}": study.train(
-            f"{name}{suffix}", NETWORKS[name], home.where, lab.training(study.tiny)
+            f"{name}{suffix}",
+            network,
+            home.where,
+            lab.training(study.tiny, network),
+            network_settings=lab.SETTINGS.get(network),
         )
-        for name in names
+        for name, network in ((name, NETWORKS[name]) for name in names)
     }
 
 

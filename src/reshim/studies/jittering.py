@@ -92,7 +92,7 @@ def run(study: Study) -> None:
     models = dict(families.trained(study, HOME, NETWORKS))
     for network in NETWORKS:
         for training, objective in TRAININGS.items():
-            settings = lab.training(study.tiny, objective=objective)
+            settings = lab.training(study.tiny, families.NETWORKS[network], objective=objective)
             name = label(network, training)
             models[name] = study.train(name, families.NETWORKS[network], HOME.where, settings)
     evaluation = replace(lab.EVALUATION, slices=(0, 1) if study.tiny else (1, 2))

@@ -21,6 +21,7 @@ from reshim.evaluation.quantities import Difference, Score, score
 from reshim.progress import steps
 from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, TableBlock, TextBlock
 from reshim.scans import load, open_scan
+from reshim.studies import lab
 from reshim.studies.embedded import Embedded
 from reshim.studies.repeats import ERROR, SPREAD, Repeats, key_of, rows_of
 from reshim.studies.study import Study
@@ -46,7 +47,7 @@ def embedded(tiny: bool) -> Embedded:
     return Embedded(
         ("knee-pd-3t",),
         subjects=3 if tiny else 4,
-        matrix=48 if tiny else 96,
+        matrix=48 if tiny else lab.MATRIX,
         slices=1,
         shares=(0.2, 0.2, 0.6),
     )

@@ -70,7 +70,7 @@ class Kind:
 
 
 UNET = Kind("U-net", "unet-tiny", {"input": "complex", "start": "sense"}, 20)
-VARNET = Kind("VarNet", "varnet-tiny", {"maps": "given", "output": "mvue"}, 12)
+VARNET = Kind("VarNet", "varnet-tiny", lab.SETTINGS["varnet-tiny"], 12)
 KINDS = (UNET, VARNET)
 
 CLOSED = 0.8
