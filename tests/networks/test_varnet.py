@@ -6,8 +6,10 @@ import pytest
 import torch
 from fastmri.models import VarNet as FastmriVarNet
 from fastmri.models.varnet import NormUnet, SensitivityModel
+from tests.conftest import make_measurement
 
 from reshim.networks import NETWORKS
+from reshim.networks.inputs import sense_combined
 from reshim.networks.varnet import NormalisedUNet, SensitivityNetwork, VarNet, VarNetCore
 from reshim.physics.fourier import to_image
 from reshim.types import Calibration
@@ -97,6 +99,19 @@ def test_it_is_a_reconstructor(maps, output, blobs, reconstructor_check, gradien
     gradient_check(network, measurement)
 
 
+def test_it_can_start_at_cg_sense(blobs, reconstructor_check, gradient_check):
+    """Untrained, its steps only put the acquired samples back, so it is as near to the truth as CG-SENSE."""
+    start = {"maps": "given", "output": "mvue", "residual": True, "start": "sense", "iterations": 30}
+    reconstructor_check(VarNet(**SMALL, **start).eval(), blobs(rows=33, columns=30, n_batch=2))
+    gradient_check(VarNet(**SMALL, **start), blobs(rows=33, columns=30, n_batch=2))
+    measurement, truth = make_measurement()
+    with torch.no_grad():
+        image = VarNet(**SMALL, **start, ridge=1e-6).eval()(measurement)
+    zero_filled = sense_combined(measurement)
+    assert (zero_filled - truth).norm() > 0.1 * truth.norm()
+    assert (image - truth).norm() < 0.1 * (zero_filled - truth).norm()
+
+
 def test_low_memory_gives_the_same_image_and_gradient(blobs):
     results = []
     for low_memory in (False, True):
@@ -151,6 +166,8 @@ def test_unknown_maps_and_outputs_are_refused():
         VarNet(maps="guessed")
     with pytest.raises(ValueError, match=r"'sos'.*'rss' or 'mvue'"):
         VarNet(output="sos")
+    with pytest.raises(ValueError, match=r"'sense' with learned maps"):
+        VarNet(start="sense")
 
 
 def test_an_untrained_residual_varnet_returns_the_zero_filled_image(blobs, gradient_check):

@@ -66,6 +66,9 @@ class AdaptedAtTestTime:
     hidden_share: float = 0.3
     """Share of the fitted columns off the centre that one step hides from the input."""
 
+    fitted: Literal["all", "hidden"] = "all"
+    """What a step's loss compares: all fitted columns, or those alone that it hides from the input."""
+
     batch_slices: int = 4
     """Slices a step."""
 
@@ -213,7 +216,8 @@ class AdaptedAtTestTime:
             fit = folds.fit[chosen].to(device)
             seen = hide(fit, candidates[chosen].to(device), self.hidden_share, generator)
             part = self._band(part, generator)
-            loss = fold_error(network(seen_through(part, seen)), part, fit).mean()
+            compared = fit & ~seen if self.fitted == "hidden" else fit
+            loss = fold_error(network(seen_through(part, seen)), part, compared).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(moving, self.clip)

@@ -33,13 +33,13 @@ def variation(weight: float) -> TotalVariation:
     return TotalVariation(weight=weight)
 
 
-FITTING = (25, 100, 200, 400)
+FITTING = (50, 150, 300)
 """Iterations of the untrained network: nothing else regularises it."""
 
 
 def decoder(iterations: float) -> FittedDecoder:
     """A ConvDecoder fitted for so many iterations, for `Study.tune`."""
-    return FittedDecoder(iterations=int(iterations))
+    return FittedDecoder(iterations=int(iterations), channels=32)
 
 
 TUNED: dict[str, tuple[Callable[[float], Reconstructor], tuple[float, ...]]] = {

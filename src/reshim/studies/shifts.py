@@ -63,14 +63,16 @@ class Kind:
     network: str
     settings: Mapping[str, Any]
     epochs: int
+    steps: int
+    """Of a fit, at most."""
 
     def of(self, part: Distribution | Both, ending: str = "") -> str:
         """What rows call the network that was trained on a part."""
         return f"{self.name} of {part.label}{ending}"
 
 
-UNET = Kind("U-net", "unet-tiny", {"input": "complex", "start": "sense"}, 20)
-VARNET = Kind("VarNet", "varnet-tiny", lab.SETTINGS["varnet-tiny"], 12)
+UNET = Kind("U-net", "unet-tiny", {"input": "complex", "start": "sense"}, 20, 300)
+VARNET = Kind("VarNet", "varnet-tiny", lab.SETTINGS["varnet-tiny"], 12, 200)
 KINDS = (UNET, VARNET)
 
 CLOSED = 0.8
@@ -158,7 +160,9 @@ class Shift:
             methods = home if part is self.source else away
             methods[kind.of(part)] = supervised
             methods[kind.of(part, JOINT)] = joint
-            methods[kind.of(part, ADAPTED)] = fitted(joint, supervised, study.tiny)
+            methods[kind.of(part, ADAPTED)] = fitted(
+                joint, supervised, study.tiny, steps=4 if study.tiny else kind.steps
+            )
         study.compare(home, self.source.where, _scored(self.source), test=self.source.label)
         study.compare({**home, **away}, self.target.where, _scored(self.target), test=self.target.label)
 
@@ -246,24 +250,43 @@ class Shift:
 
 
 def pair(study: Study, kind: Kind, part: Distribution | Both) -> tuple[Trained, Trained]:
-    """A supervised network of one distribution or both, and the jointly trained one that falls back to it."""
+    """A supervised network of one distribution or both, and the jointly trained one that falls back to it.
+
+    Joint training goes on from the supervised weights for half as long: begun anew, the joint objective was
+    0.06 SSIM behind on validation subjects after the same 20 epochs, and no fit makes that good.
+    """
     parts = part.members if isinstance(part, Both) else (part,)
     label = kind.of(part)
     schemes = tuple(dict.fromkeys(part.scheme for part in parts))
     epochs = 2 if study.tiny else kind.epochs * len(schemes)
     supervised = lab.training(study.tiny, kind.network, schemes=schemes, epochs=epochs)
-    joint = replace(supervised, objective=Joint(supervised=Supervised("l1")))
+    joint = replace(supervised, objective=Joint(supervised=Supervised("ssim+l1")), epochs=-(-epochs // 2))
     where = lab.any_of(parts)
     first = study.train(label, kind.network, where, supervised, network_settings=kind.settings)
     second = study.train(
-        kind.of(part, JOINT), kind.network, where, joint, network_settings=kind.settings, fallback=label
+        kind.of(part, JOINT),
+        kind.network,
+        where,
+        joint,
+        network_settings=kind.settings,
+        start=label,
+        fallback=label,
     )
     return first, second
 
 
 def fitted(joint: Trained, supervised: Trained, tiny: bool, **changes: Any) -> AdaptedAtTestTime:
     """The jointly trained network, fitted to each volume."""
-    settings: dict[str, Any] = {"scope": "volume", "steps": 4 if tiny else 40, "batch_slices": 4}
+    settings: dict[str, Any] = {
+        "scope": "volume",
+        "steps": 4 if tiny else UNET.steps,
+        "learning_rate": 3e-3,
+        "batch_slices": 2,
+        "stop_share": 0.15,
+        "judge_share": 0.2,
+        "check_every": 20,
+        "patience": 6,
+    }
     return AdaptedAtTestTime(
         joint.network, supervised.network, train_seed=joint.train_seed, **{**settings, **changes}
     )

@@ -49,7 +49,8 @@ def variants(joint: Trained, supervised: Trained, tiny: bool) -> dict[str, Calla
         return lambda look: ReferenceAdaptation(joint.network, on_snapshot=look, **{**steps, **settings})
 
     def ours(**settings: Any) -> Callable[[Any], Fit]:
-        return lambda look: fitted(joint, supervised, tiny, on_snapshot=look, guarded=False, **settings)
+        often: dict[str, Any] = {"check_every": 10, "patience": 12, "guarded": False}
+        return lambda look: fitted(joint, supervised, tiny, on_snapshot=look, **often, **settings)
 
     made = {
         REFERENCE: reference(learning_rate=1e-4),
@@ -57,14 +58,15 @@ def variants(joint: Trained, supervised: Trained, tiny: bool) -> dict[str, Calla
         "reference, mended": reference(
             learning_rate=1e-4, with_replacement=False, leak=False, return_last=False
         ),
-        FAST: ours(check_every=5),
-        "volume, last stage": ours(check_every=5, parameters="last-stage"),
-        "volume, affine": ours(check_every=5, parameters="affine"),
-        "volume, low rank": ours(check_every=5, parameters="low-rank"),
-        "volume, half of the rows": ours(check_every=5, readout_share=0.5),
-        "volume, plain data fit": ours(check_every=5, hidden_share=0.0),
-        "slice": ours(check_every=5, scope="slice"),
-        "slice, from its neighbour": ours(check_every=5, scope="slice", from_neighbour=True),
+        FAST: ours(),
+        "volume, last stage": ours(parameters="last-stage"),
+        "volume, affine": ours(parameters="affine"),
+        "volume, low rank": ours(parameters="low-rank"),
+        "volume, half of the rows": ours(readout_share=0.5),
+        "volume, plain data fit": ours(hidden_share=0.0),
+        "volume, hidden columns alone": ours(fitted="hidden", hidden_share=0.5),
+        "slice": ours(scope="slice"),
+        "slice, from its neighbour": ours(scope="slice", from_neighbour=True),
     }
     return {REFERENCE: made[REFERENCE], FAST: made[FAST]} if tiny else made
 
@@ -79,6 +81,7 @@ METHODS = (
     "volume, low rank",
     "volume, half of the rows",
     "volume, plain data fit",
+    "volume, hidden columns alone",
     "slice",
     "slice, from its neighbour",
 )
