@@ -138,7 +138,7 @@ def job(name: str, scripts: Path | None, n_slices: int) -> tuple[Callable[[], An
         return lambda: shrink(measurement), lambda image: error(image[0], truth)
     full = to_image(made["kspace_full"]).abs().square().sum(0).sqrt()
     if name == "grappa":
-        fill = Grappa(ridge=1e-4, times_noise=False, combine="rss")
+        fill = Grappa(taps=4, ridge=1e-4, falloff=0, times_noise=False, combine="rss")
         return lambda: fill(measurement), lambda image: error(image[0].abs(), full)
     train = Raki(iterations=RAKI_STEPS)
     block = calibration_block(measurement)[0]

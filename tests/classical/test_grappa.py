@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.conftest import equispaced, make_measurement, smooth_maps
 from tests.reconstructor_checks import check_reconstructor
 
-from reshim.classical.grappa import Grappa, NotMadeOfLinesError, combined
+from reshim.classical.grappa import Grappa, NotMadeOfLinesError, axis_cells, combined
 from reshim.classical.lattice import Cell, every_line, gaps, lattice_lines
 from reshim.classical.zero_filled import ZeroFilled
 from reshim.physics.fourier import to_kspace
@@ -166,6 +166,24 @@ def test_every_line_belongs_to_one_gap_and_is_near_its_sources(step, size, offse
             assert all(anchor + source in lines for source in cell.sources)
             seen += [anchor + target for target in cell.targets]
     assert sorted(seen) == list(range(size))
+
+
+def test_gaps_beside_the_calibration_block_are_predicted_from_its_lines():
+    measurement, _ = make_measurement(columns=44, acceleration=4, center=15)
+    start, stop = measurement.calibration.column_start, measurement.calibration.column_stop
+    acquired = measurement.mask.flatten()
+    assert not acquired[stop]
+    beside = {"with": set(), "without": set()}
+    for name, block_predicts in (("with", True), ("without", False)):
+        for cell in axis_cells(measurement, 2, 5, block_predicts=block_predicts)[1]:
+            for anchor in cell.anchors:
+                sources = {anchor + line for line in cell.sources}
+                assert all(acquired[line] for line in sources)
+                if stop in {anchor + line for line in cell.targets}:
+                    beside[name] |= sources
+    assert stop - 1 in beside["with"]
+    assert stop - 1 not in beside["without"]
+    assert start < min(beside["with"])
 
 
 def test_a_fully_sampled_axis_has_centred_kernels():

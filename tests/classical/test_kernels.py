@@ -53,6 +53,25 @@ def test_a_kernel_is_the_least_squares_answer_whichever_axis_is_longer(shape):
     assert kernel.misfit == pytest.approx(missed, rel=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(14, 30), (30, 14)])
+def test_the_ridge_of_a_source_grows_with_its_distance(shape):
+    block = random_block(*shape, n_coils=2)
+    block = block / block.abs().max()
+    columns = COLUMNS[0]
+    (kernel,) = fit_kernels(([BOTH], [columns]), block, 0.3, falloff=4)
+    sources = [(r, c) for r in BOTH.sources for c in columns.sources]
+    targets = [(r, c) for r in BOTH.targets for c in columns.targets]
+    left, right = (windows(block, BOTH, columns, spots) for spots in (sources, targets))
+    gram = left.mH @ left
+    energy = gram.diagonal().real.mean()
+    for index, (row, column) in enumerate(targets):
+        distances = torch.tensor([((row - r) ** 2 + (column - c) ** 2) ** 0.5 for r, c in sources])
+        load = 0.3 * energy * ((distances / 2) ** 4).repeat_interleave(2).to(gram)
+        own = slice(2 * index, 2 * index + 2)
+        expected = torch.linalg.solve(gram + torch.diag(load), left.mH @ right[:, own])
+        torch.testing.assert_close(kernel.weights[:, own], expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("acceleration", [2, 3, 4])
 def test_products_in_the_image_are_convolutions_along_the_readout(acceleration):
     measurement, _ = make_measurement(

@@ -56,12 +56,14 @@ def grappa_g_factor(measurement: Measurement, grappa: Grappa | None = None) -> R
     if measurement.maps is None:
         raise ValueError(f"{measurement.name}: no maps; fill them with measurement.with_maps(...)")
     grappa = grappa or Grappa()
-    cells = axis_cells(measurement, grappa.taps, grappa.readout_taps)
+    cells = axis_cells(measurement, grappa.taps, grappa.readout_taps, block_predicts=False)
     blocks = calibration_block(measurement)
     maps = measurement.maps[..., 0, :, :, :].expand(measurement.kspace.shape)
     weights = grappa.weight(measurement).flatten().tolist()
     each = zip(blocks.flatten(0, -4), maps.flatten(0, -4), weights, strict=True)
-    factors = [_interior_factor(list(fit_kernels(cells, coils_last(b), w)), m) for b, m, w in each]
+    factors = [
+        _interior_factor(list(fit_kernels(cells, coils_last(b), w, grappa.falloff)), m) for b, m, w in each
+    ]
     return torch.stack(factors).reshape(*maps.shape[:-3], *maps.shape[-2:])
 
 

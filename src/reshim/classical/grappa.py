@@ -3,7 +3,8 @@
 Source: M. A. Griswold et al., Magn. Reson. Med. 47:1202 (2002); kernels along the readout as products in the
 image: F. A. Breuer et al., Magn. Reson. Med. 62:739 (2009).
 Ours differs from pygrappa: kernels are fitted on complete windows only (zeros beyond the calibration block
-are no data), take four acquired lines rather than a fixed width, and serve all lines of a gap from one solve.
+are no data), take the acquired lines around a gap rather than a fixed width, and have a ridge that follows
+the noise and grows with distance.
 """
 
 import logging
@@ -61,7 +62,7 @@ Cells: TypeAlias = tuple[list[Cell], list[Cell]]
 class Grappa:
     """Interpolate k-space, then combine the coils."""
 
-    taps: int = 4
+    taps: int = 2
     """Acquired lines along an undersampled axis that predict a gap."""
 
     readout_taps: int = 5
@@ -69,6 +70,10 @@ class Grappa:
 
     ridge: float = 30.0
     """Tikhonov weight over the sources' mean energy, times `outer_noise` squared. Tuned on P; see LOG.md."""
+
+    falloff: float = 4.0
+    """Power of a source's distance from its target with which its ridge grows, 1 at two lines: what k-space
+    says about a neighbour fades with distance. 0 is Tikhonov's."""
 
     times_noise: bool = True
     """False takes `ridge` over the sources' mean energy as it is, as pygrappa does."""
@@ -163,7 +168,7 @@ class Grappa:
         """Each slice with the kernels fitted to it."""
         blocks, weights = calibration_block(measurement), self.weight(measurement).tolist()
         for item, block, weight in zip(measurement.kspace, blocks, weights, strict=True):
-            yield item, fit_kernels(cells, coils_last(block), weight)
+            yield item, fit_kernels(cells, coils_last(block), weight, self.falloff)
 
     def weight(self, measurement: Measurement) -> Float[Tensor, "*batch"]:
         """The ridge of each batch item over the mean energy of its calibration samples."""
@@ -191,8 +196,14 @@ def _first_plane(mask: Tensor) -> Tensor:
     return mask.reshape(-1, *mask.shape[-2:])[0]
 
 
-def axis_cells(measurement: Measurement, taps: int, readout_taps: int) -> Cells:
-    """Cells of rows and of columns for a mask made of whole lines."""
+def axis_cells(
+    measurement: Measurement, taps: int, readout_taps: int, *, block_predicts: bool = True
+) -> Cells:
+    """Cells of rows and of columns for a mask made of whole lines.
+
+    With `block_predicts`, lines of the calibration block are sources too where they are whole lines: nothing
+    is nearer to the gaps beside it, which hold most of the missing energy.
+    """
     lines = lattice_lines(measurement)
     if lines is None:
         raise NotMadeOfLinesError(
@@ -204,9 +215,13 @@ def axis_cells(measurement: Measurement, taps: int, readout_taps: int) -> Cells:
             f"{measurement.name}: there is no calibration block to fit GRAPPA's kernels on"
         )
     cells = []
+    sizes = measurement.kspace.shape[-2:]
     for axis, chosen in enumerate(lines):
-        size, room = measurement.kspace.shape[axis - 2], measurement.calibration.shape[axis]
+        size, room = sizes[axis], measurement.calibration.shape[axis]
         whole = len(chosen) == size
+        if block_predicts and len(lines[1 - axis]) == sizes[1 - axis]:
+            whole_lines = _first_plane(measurement.mask).expand(sizes).all(1 - axis)
+            chosen = whole_lines.nonzero().flatten().tolist()
         cells.append(every_line(size, min(readout_taps, room)) if whole else gaps(chosen, size, taps, room))
     return cells[0], cells[1]
 

@@ -2,9 +2,11 @@
 
 Source: M. A. Griswold et al., Magn. Reson. Med. 47:1202 (2002).
 Ours differs: windows are never written out. Their normal equations are sums of products of two lines a fixed
-distance apart; one product of the block with itself, shifted, serves all windows, gaps and targets.
+distance apart; one product of the block with itself, shifted, serves all windows, gaps and targets. The ridge
+may grow with a source's distance from its target.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -38,19 +40,26 @@ def coils_last(kspace: Complex[Tensor, "coil row column"]) -> Plane:
     return kspace.movedim(0, -1).contiguous()
 
 
-def fit_kernels(cells: tuple[list[Cell], list[Cell]], block: Plane, ridge: float) -> Iterator[Kernel]:
-    """The kernels of every kind of gap that holds a missing sample, for one slice."""
+def fit_kernels(
+    cells: tuple[list[Cell], list[Cell]], block: Plane, ridge: float, falloff: float = 0.0
+) -> Iterator[Kernel]:
+    """The kernels of every kind of gap that holds a missing sample, for one slice.
+
+    The ridge of a source at a distance of d lines from its target is `ridge` times (d / 2) ** falloff.
+    """
     scale = block.abs().amax()
     block = block / torch.where(scale > 0, scale, 1)
     if block.shape[0] < block.shape[1]:
         # Lines are multiplied along the longer axis, which leaves the smaller products.
-        for kernel in _fit((cells[1], cells[0]), block.transpose(0, 1), ridge):
+        for kernel in _fit((cells[1], cells[0]), block.transpose(0, 1), ridge, falloff):
             yield _transposed(kernel, block.shape[-1])
         return
-    yield from _fit(cells, block, ridge)
+    yield from _fit(cells, block, ridge, falloff)
 
 
-def _fit(cells: tuple[list[Cell], list[Cell]], block: Plane, ridge: float) -> Iterator[Kernel]:
+def _fit(
+    cells: tuple[list[Cell], list[Cell]], block: Plane, ridge: float, falloff: float
+) -> Iterator[Kernel]:
     # One axis fully sampled: the acquired line that opens a gap needs no prediction.
     along = [all(cell.only_sources for cell in axis) for axis in cells]
     for rows in cells[0]:
@@ -59,34 +68,55 @@ def _fit(cells: tuple[list[Cell], list[Cell]], block: Plane, ridge: float) -> It
         wanted = [c for c in wanted if c.targets and not (rows.only_sources and c.only_sources)]
         if rows.targets and wanted:
             sums = WindowSums(block, rows, wanted)
-            solved: dict[object, tuple[Tensor, Tensor]] = {}
+            grams: dict[object, Tensor] = {}
             for columns in wanted:
-                yield _solve(rows, columns, sums, ridge, solved)
+                yield _solve(rows, columns, sums, grams, ridge, falloff)
 
 
 def _solve(
-    rows: Cell, columns: Cell, sums: "WindowSums", ridge: float, solved: dict[object, tuple[Tensor, Tensor]]
+    rows: Cell,
+    columns: Cell,
+    sums: "WindowSums",
+    grams: dict[object, Tensor],
+    ridge: float,
+    falloff: float,
 ) -> Kernel:
-    """Least squares in double precision; gaps that share their windows share one factorisation."""
+    """Least squares in double precision; gaps that share their windows share one Gram matrix."""
     sources = [(row, column) for row in rows.sources for column in columns.sources]
     targets = [(row, column) for row in rows.targets for column in columns.targets]
     key = (columns.sources, columns.reach)
-    if key not in solved:
-        gram = sums.products(columns, sources, sources).to(torch.complex128)
-        energy = gram.diagonal().real.mean()
-        identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        # Below this the rounding of the Gram matrix itself would make it indefinite.
-        least = 2 * len(gram) * torch.finfo(sums.dtype).eps
-        loaded = gram + (max(ridge, least) * energy + torch.finfo(torch.float32).tiny) * identity
-        solved[key] = (gram, torch.linalg.cholesky(loaded))
-    gram, factor = solved[key]
+    if key not in grams:
+        grams[key] = sums.products(columns, sources, sources).to(torch.complex128)
+    gram = grams[key]
+    energy = gram.diagonal().real.mean()
+    # Below this the rounding of the Gram matrix itself would make it indefinite.
+    least = 2 * len(gram) * torch.finfo(sums.dtype).eps
     cross = sums.products(columns, sources, targets).to(torch.complex128)
-    weights = torch.cholesky_solve(cross, factor)
+    # Targets whose sources are as far away share one factorisation: all of them where distance is no matter.
+    alike: dict[tuple[float, ...], list[int]] = {}
+    for index, target in enumerate(targets):
+        alike.setdefault(_penalties(sources, target, falloff), []).append(index)
+    weights = torch.empty_like(cross)
+    coils = cross.shape[1] // len(targets)
+    for penalties, members in alike.items():
+        each = gram.real.new_tensor(penalties).repeat_interleave(len(gram) // len(sources))
+        load = (ridge * each).clamp_min(least) * energy + torch.finfo(torch.float32).tiny
+        factor = torch.linalg.cholesky(gram + torch.diag(load).to(gram.dtype))
+        chosen = torch.cat([torch.arange(index * coils, (index + 1) * coils) for index in members])
+        chosen = chosen.to(cross.device)
+        weights[:, chosen] = torch.cholesky_solve(cross[:, chosen], factor)
     # ||T - S W||^2 from the small matrices; rounding may take a perfect fit below 0.
     norm = sums.energy(columns, targets)
     error = norm + float((weights.conj() * (gram @ weights - 2 * cross)).real.sum())
     misfit = (max(error, 0.0) / norm) ** 0.5 if norm > 0 else 0.0
     return Kernel(rows, columns, weights.to(sums.dtype), misfit)
+
+
+def _penalties(sources: Spots, target: tuple[int, int], falloff: float) -> tuple[float, ...]:
+    """What multiplies the ridge of each source."""
+    if falloff == 0:
+        return (1.0,) * len(sources)
+    return tuple((math.dist(source, target) / 2) ** falloff for source in sources)
 
 
 class WindowSums:

@@ -57,7 +57,7 @@ def methods(tiny: bool) -> dict[str, Reconstructor]:
     """Least squares as the paper has it, the ridge tuned on simulated knees, and the networks."""
     steps_of_adam = 5 if tiny else STEPS
     return {
-        LEAST_SQUARES: Grappa(ridge=1e-4, times_noise=False),
+        LEAST_SQUARES: Grappa(ridge=1e-4, times_noise=False, falloff=0, taps=4),
         TUNED: Grappa(),
         NETWORK: Raki(iterations=steps_of_adam),
         RESIDUAL: Raki.with_linear_branch(iterations=steps_of_adam, learning_rate=3e-3),
