@@ -1,3 +1,4 @@
+import h5py
 import torch
 
 from reshim.catalog import Catalog
@@ -22,3 +23,14 @@ def test_simulated_scans_are_read_as_what_they_are(tmp_path):
     deviation = acquisition.noise_covariance.diagonal().real.mean().sqrt()
     torch.testing.assert_close(torch.tensor(acquisition.noise_std), deviation, rtol=1e-5, atol=0.0)
     assert load_reference(brain, "clean").shape == load_reference(brain, "rss").shape == (2, 32, 32)
+
+
+def test_the_segmentation_of_a_simulated_scan_is_1_in_lesions(tmp_path):
+    (path,) = simulate(tmp_path, ("brain-flair-3t",), subjects=1, matrix=48, slices=4, lesions=1.0)
+    with h5py.File(path) as file:
+        names = list(file["labels"].attrs["names"])
+        expected = file["labels"][()] == names.index("lesion")
+    segmentation = load_reference(path, "segmentation")
+    assert expected.any()
+    assert torch.equal(segmentation, torch.from_numpy(expected).long())
+    assert torch.equal(load_reference(path, "segmentation", [2]), segmentation[2:3])

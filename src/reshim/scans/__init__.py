@@ -124,5 +124,8 @@ def load(
 def load_reference(
     record_or_path: ScanRecord | Path | str, kind: str, slices: Sequence[int] | None = None
 ) -> Tensor | None:
-    """The stored reference `rss`, `mvue` or `clean`, (slice, row, column) on the crop; None where absent."""
+    """The stored reference `rss`, `mvue` or `clean`, (slice, row, column) on the crop; None where absent.
+
+    BraTS and simulated scans have a ``segmentation`` too: integers, 0 where nothing is to be outlined.
+    """
     return scan_of(record_or_path).reference(kind, slices)

@@ -39,6 +39,8 @@ from reshim.scans.reader import (
 from reshim.types import Acquisition, ScanRecord
 
 DATA_KINDS = ("simulated", "semi-synthetic", "emulated", "measured")
+LESION = "lesion"
+"""The label of every finding in a simulated file."""
 LICENCES = {"fastmri_knee": "NYU fastMRI agreement", "fastmri_brain": "NYU fastMRI agreement"}
 
 
@@ -151,11 +153,15 @@ def load_reference(
 ) -> Tensor | None:
     """The stored reference on the crop, or None; see `scans.load_reference`.
 
+    ``segmentation`` is 1 where the simulated truth's label is a lesion.
+
     Raises
     ------
     BadScanError
-        If `kind` is none of `rss`, `mvue`, `clean`.
+        If `kind` is none of `rss`, `mvue`, `clean`, `segmentation`.
     """
+    if kind == "segmentation":
+        return _segmentation(path, slices)
     if kind not in REFERENCES:
         raise BadScanError(f"there is no reference {kind!r}; references are {', '.join(REFERENCES)}")
     layout = layout_of(path)
@@ -169,6 +175,21 @@ def load_reference(
     image = image.to(torch.complex64 if image.is_complex() else torch.float32)
     # What is stored larger than what is scored shares its centre; the crop was never larger than it.
     return center_crop(image, layout.crop)
+
+
+def _segmentation(path: Path, slices: Sequence[int] | None) -> Tensor | None:
+    layout = layout_of(path)
+    chosen = chosen_slices(slices, layout.shape[0], path.name)
+    with hdf5.open_file(path) as file:
+        found = hdf5.numeric(file, "labels")
+        if found is None:
+            return None
+        check_reference_shape(found, layout.shape, path.name)
+        names = [n.decode() if isinstance(n, bytes) else str(n) for n in found.attrs.get("names", ())]
+        if LESION not in names:
+            return None
+        labels = torch.from_numpy(hdf5.read_slices(found, chosen))
+    return center_crop((labels == names.index(LESION)).to(torch.int64), layout.crop)
 
 
 def _kspace(file: h5py.File, layout: Layout, chosen: tuple[int, ...]) -> Tensor:

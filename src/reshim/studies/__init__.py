@@ -17,6 +17,7 @@ STUDIES = {
     "diverse-skew": "diverse_skew",
     "first-look": "first_look",
     "iqm-reconstruction": "iqm_reconstruction",
+    "iqm-segmentation": "iqm_segmentation",
     "jittering": "jittering",
     "natural-shift": "natural_shift",
     "pathology": "pathology",

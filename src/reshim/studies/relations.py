@@ -51,7 +51,7 @@ def rows_of(
             products[chosen] = _standard(first[chosen], kind) * _standard(second[chosen], kind)
         for record, product in zip(records, products, strict=True):
             yield {
-                **_about(record),
+                **about(record),
                 "method": what,
                 "metric": kind,
                 "target": "mvue",
@@ -68,6 +68,7 @@ def _standard(values: Values, kind: str) -> Values:
     return (values - values.mean()) / spread if spread > 0 else np.zeros_like(values)
 
 
-def _about(record: ScanRecord) -> Mapping[str, Any]:
+def about(record: ScanRecord) -> Mapping[str, Any]:
+    """What a row says of its scan."""
     names = ("scan_id", "dataset", "data_kind", "subject", "split", "anatomy", "contrast", "field_tesla")
     return {name: getattr(record, name) for name in names}
