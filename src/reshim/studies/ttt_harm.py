@@ -8,7 +8,6 @@ Cost    about 15 minutes on two cores after the ttt-* studies; --tiny: about a m
 Run     reshim study ttt-harm
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +15,9 @@ from reshim.acquire import Scheme
 from reshim.evaluation.claims import Claim, LowerBoundAtLeast, UpperBoundBelow
 from reshim.evaluation.quantities import Average, Difference, Score, score
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TextBlock
-from reshim.rows import read_rows
 from reshim.studies import lab
 from reshim.studies.embedded import Embedded
+from reshim.studies.guarded import handed_out, rows_of
 from reshim.studies.lab import EVALUATION, SHOWN, Distribution
 from reshim.studies.shifts import UNET, fitted, pair
 from reshim.studies.study import Study
@@ -108,29 +107,19 @@ def run(study: Study) -> None:
 
 def guarded(study: Study, test: str) -> None:
     """Rows of the guarded method, and for each slice whether it lost and whether a gain came through."""
-    before, without = (_rows_of(study, method, test) for method in (BEFORE, UNGUARDED))
     rows: list[dict[str, Any]] = []
-    for place, row in without.items():
-        verdict = bool(row["adapted"])
-        handed_out = row if verdict else before[place]
-        rows.append({**handed_out, "adapted": verdict})
-        if all(row[column] == value for column, value in SHOWN.items()):
-            old, new, free = before[place]["value"], handed_out["value"], row["value"]
+    for before, given, free in handed_out(study, BEFORE, UNGUARDED, test):
+        rows.append(given)
+        if all(free[column] == value for column, value in SHOWN.items()):
+            old, new = before["value"], given["value"]
             judged = {
                 "loses more than 0.002": float(new < old - LOSS),
                 "loses more than 0.01": float(new < old - GREAT_LOSS),
             }
-            if free >= old + GAIN:
-                judged["let through of the gains"] = float(verdict)
-            rows += [{**row, "metric": name, "value": value} for name, value in judged.items()]
+            if free["value"] >= old + GAIN:
+                judged["let through of the gains"] = float(given["adapted"])
+            rows += [{**free, "metric": name, "value": value} for name, value in judged.items()]
     study.keep(rows, method=GUARDED, test=test)
-
-
-def _rows_of(study: Study, method: str, test: str) -> Mapping[tuple[Any, ...], dict[str, Any]]:
-    keys = [key for key, called in study.finished if called == {"method": method, "test": test}]
-    rows = [row for key in keys for row in read_rows(study.store.path(key)).to_pylist()]
-    names = ("scan_id", "slice", "metric", "target", "region")
-    return {tuple(row[name] for name in names): row for row in rows}
 
 
 @dataclass(frozen=True)
@@ -147,7 +136,7 @@ def worst(study: Study) -> Worst:
     """Of all slices that the guarded method handed out, the one that lost most."""
     found = []
     for test in TESTS:
-        before, after = (_rows_of(study, method, test) for method in (BEFORE, GUARDED))
+        before, after = (rows_of(study, method, test) for method in (BEFORE, GUARDED))
         for place, row in after.items():
             if place[2:] == tuple(SHOWN[name] for name in ("metric", "target", "region")):
                 change = row["value"] - before[place]["value"]
