@@ -1,0 +1,32 @@
+"""What a guard hands out follows, slice by slice, from its verdict."""
+
+from reshim.catalog import Catalog
+from reshim.rows import read_rows
+from reshim.studies.guarded import keep_guarded
+from reshim.studies.study import Study
+
+
+def row(index: int, value: float, adapted: bool | None = None):
+    return {
+        "scan_id": "a",
+        "subject": "a",
+        "slice": index,
+        "metric": "ssim",
+        "target": "mvue",
+        "region": "support",
+        "value": value,
+        "adapted": adapted,
+        "train_seed": 0,
+    }
+
+
+def test_the_guard_hands_out_the_fit_where_it_accepts_it_and_the_network_elsewhere(tmp_path):
+    study = Study("x", tmp_path, object.__new__(Catalog), True, 0, tmp_path)
+    study.keep([row(0, 0.8), row(1, 0.7)], method="before", test="Q")
+    study.keep([row(0, 0.2), row(1, 0.1)], method="before", test="P")
+    study.keep([row(0, 0.9, True), row(1, 0.6, False)], method="fitted", test="Q")
+    keep_guarded(study, "before", "fitted", "guarded", "Q")
+    rows = study.store.collect(study.finished, tmp_path / "rows.parquet").to_pylist()
+    given = {r["slice"]: (r["value"], r["adapted"]) for r in rows if r["method"] == "guarded"}
+    assert given == {0: (0.9, True), 1: (0.7, False)}
+    assert read_rows(tmp_path / "rows.parquet").num_rows == 8
