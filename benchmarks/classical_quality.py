@@ -284,8 +284,8 @@ def main() -> None:
         "FOLDER the scripts that time them; the head of `benchmarks/classical.py` says what they print. "
         "Weights tuned on P: `benchmarks/classical_tuning.py`, written to `benchmarks/classical_tuned.json`.",
         "",
-        "The form of GRAPPA's ridge was chosen with these two brains in view and only its factor on P: its "
-        "column tuned on P flatters it (LOG.md).",
+        "The form of GRAPPA's ridge and its number of lines were chosen with these two brains in view and "
+        "only the ridge's factor on P: its column tuned on P flatters it (LOG.md).",
         "",
         "## Quality",
         "",
