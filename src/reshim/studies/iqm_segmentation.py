@@ -37,7 +37,7 @@ TITLE = "What the quality of a scan foretells of a tumour's outline"
 PAPER = "Muthusivarajan et al., Med. Phys. 2024"
 
 SCANS = (lab.BRAIN_FLAIR, lab.BRAIN_FLAIR_15)
-FOLDS, EPOCHS = 5, 25
+FOLDS, EPOCHS = 5, 10
 SPLIT_BY = ("cv", "cjv", "psnr")
 """Metrics that part the cohort at their median."""
 COHORT, TEST = "cohort, five folds", "independent test set"
