@@ -218,10 +218,11 @@ class Study:
         self.finished += [(key, {"method": method, **called}) for key, method in finished]
 
     def keep(self, rows: Sequence[Mapping[str, Any]], **columns: Any) -> None:
-        """Take rows of our own making into the study's, under one method: no reconstruction gave them."""
+        """Take rows of our own making into the study's, once: no reconstruction gave them."""
         key = digest([dict(row) for row in rows])
         self.store.put(key, [{**row, "key": key} for row in rows])
-        self.finished.append((key, dict(columns)))
+        if (key, dict(columns)) not in self.finished:
+            self.finished.append((key, dict(columns)))
 
     @staticmethod
     def slug(label: str) -> str:
