@@ -68,26 +68,26 @@ def _fit(
         wanted = [c for c in wanted if c.targets and not (rows.only_sources and c.only_sources)]
         if rows.targets and wanted:
             sums = WindowSums(block, rows, wanted)
-            grams: dict[object, Tensor] = {}
+            solved: dict[object, Tensor] = {}
             for columns in wanted:
-                yield _solve(rows, columns, sums, grams, ridge, falloff)
+                yield _solve(rows, columns, sums, solved, ridge, falloff)
 
 
 def _solve(
     rows: Cell,
     columns: Cell,
     sums: "WindowSums",
-    grams: dict[object, Tensor],
+    solved: dict[object, Tensor],
     ridge: float,
     falloff: float,
 ) -> Kernel:
-    """Least squares in double precision; gaps that share their windows share one Gram matrix."""
+    """Least squares in double precision; gaps that share their windows share Gram matrix and factors."""
     sources = [(row, column) for row in rows.sources for column in columns.sources]
     targets = [(row, column) for row in rows.targets for column in columns.targets]
     key = (columns.sources, columns.reach)
-    if key not in grams:
-        grams[key] = sums.products(columns, sources, sources).to(torch.complex128)
-    gram = grams[key]
+    if key not in solved:
+        solved[key] = sums.products(columns, sources, sources).to(torch.complex128)
+    gram = solved[key]
     energy = gram.diagonal().real.mean()
     # Below this the rounding of the Gram matrix itself would make it indefinite.
     least = 2 * len(gram) * torch.finfo(sums.dtype).eps
@@ -99,12 +99,13 @@ def _solve(
     weights = torch.empty_like(cross)
     coils = cross.shape[1] // len(targets)
     for penalties, members in alike.items():
-        each = gram.real.new_tensor(penalties).repeat_interleave(len(gram) // len(sources))
-        load = (ridge * each).clamp_min(least) * energy + torch.finfo(torch.float32).tiny
-        factor = torch.linalg.cholesky(gram + torch.diag(load).to(gram.dtype))
+        if (key, penalties) not in solved:
+            each = gram.real.new_tensor(penalties).repeat_interleave(len(gram) // len(sources))
+            load = (ridge * each).clamp_min(least) * energy + torch.finfo(torch.float32).tiny
+            solved[key, penalties] = torch.linalg.cholesky(gram + torch.diag(load).to(gram.dtype))
         chosen = torch.cat([torch.arange(index * coils, (index + 1) * coils) for index in members])
         chosen = chosen.to(cross.device)
-        weights[:, chosen] = torch.cholesky_solve(cross[:, chosen], factor)
+        weights[:, chosen] = torch.cholesky_solve(cross[:, chosen], solved[key, penalties])
     # ||T - S W||^2 from the small matrices; rounding may take a perfect fit below 0.
     norm = sums.energy(columns, targets)
     error = norm + float((weights.conj() * (gram @ weights - 2 * cross)).real.sum())
