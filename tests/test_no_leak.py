@@ -11,6 +11,7 @@ import torch
 from reshim.acquire import Scheme, measure
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
 from reshim.adaptation.fitted_decoder import FittedDecoder
+from reshim.adaptation.reconciled import Reconciled
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.adaptation.zero_shot import ZeroShot
 from reshim.alarm import Alarm
@@ -96,6 +97,13 @@ def test_adaptation_its_stopping_and_its_guard_see_acquired_samples_alone(scope,
     method = AdaptedAtTestTime(base, fallback, scope=scope, steps=4, check_every=2, warm_up=1)
     assert_same_bits(method, pair)
     assert method.explain(pair[0]).reason == method.explain(pair[1]).reason
+
+
+def test_reconciling_sees_acquired_samples_alone(pair):
+    torch.manual_seed(0)
+    base, fallback = (NETWORKS["unet-tiny"](input="complex").eval() for _ in range(2))
+    assert_same_bits(Reconciled(base, iterations=4), pair)
+    assert_same_bits(Reconciled(AdaptedAtTestTime(base, fallback, steps=2), iterations=4), pair)
 
 
 def test_the_reference_algorithm_sees_acquired_samples_alone(pair):

@@ -12,8 +12,6 @@ from typing import Any
 from reshim.errors import UserError
 from reshim.types import Image, Measurement, Reconstructor
 
-ADAPT = ("none", "slice", "volume", "auto", "reference")
-
 SELF_TRAINED = ("conv-decoder", "zs-ssl")
 """Methods that fit a network to every slice by themselves."""
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
 from reshim.adaptation.modes import AdaptedWhereUnusual, adapted
+from reshim.adaptation.reconciled import Reconciled
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.errors import UserError
 
@@ -27,14 +28,26 @@ def test_slice_and_volume_share_or_do_not_share_weights():
     run = Run(Gain(0.6), Gain(0.7))
     for mode in ("slice", "volume"):
         method = adapted(run, mode, budget_seconds=5.0)
-        assert isinstance(method, AdaptedAtTestTime)
-        assert (method.scope, method.budget_seconds) == (mode, 5.0)
-        assert method.fallback is run.fallback
+        assert isinstance(method, Reconciled)
+        fit = method.base
+        assert isinstance(fit, AdaptedAtTestTime)
+        assert (fit.scope, fit.budget_seconds) == (mode, 5.0)
+        assert fit.fallback is run.fallback
 
 
 def test_a_run_without_fall_back_falls_back_to_itself():
     run = Run(Gain(0.6))
-    assert adapted(run, "volume").fallback is run.network
+    assert adapted(run, "volume").base.fallback is run.network
+    assert adapted(run, "reconcile").base is run.network
+
+
+def test_reconciling_moves_no_weight():
+    measurement, _ = make_measurement(noise=1e-3)
+    method = adapted(Run(Gain(0.6), Gain(0.9)), "reconcile")
+    outcome = method.explain(measurement)
+    assert not any(outcome.adapted)
+    torch.testing.assert_close(outcome.image, Reconciled(Gain(0.9))(measurement))
+    assert "no weight was moved" in outcome.reason[0]
 
 
 def test_the_reference_has_no_guard():
@@ -84,7 +97,7 @@ def test_a_classical_method_takes_over_with_a_warning_just_where_it_is_better(ca
         return AdaptedWhereUnusual(base, lambda measurement: 3.0, None, classical)
 
     kept = auto(Gain(1.0), Gain(0.3)).explain(measurement)
-    torch.testing.assert_close(kept.image, Gain(1.0)(measurement).detach())
+    torch.testing.assert_close(kept.image, Reconciled(Gain(1.0))(measurement))
     assert "no better" in kept.reason[0]
     assert not caplog.text
     outcome = auto(Gain(0.3), lambda measurement: truth).explain(measurement)
@@ -106,5 +119,5 @@ def test_magnitude_runs_are_refused_with_the_remedy():
 
 
 def test_an_unknown_mode_names_those_there_are():
-    with pytest.raises(UserError, match="none, slice, volume, auto and reference"):
+    with pytest.raises(UserError, match="none, reconcile, slice, volume, auto, reference"):
         adapted(Run(Gain(1.0)), "always")

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from tests.conftest import make_measurement
@@ -7,7 +9,10 @@ from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.classical.sense import Sense
 from reshim.classical.total_variation import TotalVariation, differences, differences_adjoint, to_ball
 from reshim.classical.wavelet import Wavelet, analyse_axis, padded_size, scaling_filter, synthesise_axis
+from reshim.physics.noise_level import relative_noise
 from reshim.physics.scaling import intensity_scale
+from reshim.physics.sense import SenseOperator
+from reshim.solvers import conjugate_gradient
 
 
 def random_real(*shape: int) -> torch.Tensor:
@@ -83,6 +88,24 @@ def test_shrinking_a_fully_sampled_image_has_a_closed_form():
     factor = (1 - limit / torch.hypot(real, imaginary)).clamp_min(0)
     expected = torch.complex(wavelet.synthesise(real * factor), wavelet.synthesise(imaginary * factor))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_near_an_image_and_without_sparsity_it_is_the_regularised_solve():
+    measurement, images = make_measurement(acceleration=4, noise=0.03, dtype=torch.complex128)
+    anchor = 0.8 * images
+    found = L1Wavelet(weight=0.0, iterations=400).near(measurement, anchor, closeness=5.0)
+    operator = SenseOperator.of(measurement)
+    pull = 5.0 * relative_noise(measurement)[:, None, None, None]
+    rhs = operator.adjoint(measurement.kspace) + pull * anchor.unsqueeze(-3)
+    expected = conjugate_gradient(lambda x: operator.gram(x) + pull * x, rhs, 200, item_dims=3)[:, 0]
+    assert (found - expected).norm() < 1e-6 * expected.norm()
+
+
+def test_an_image_that_explains_the_samples_and_has_no_wavelets_to_lose_stays():
+    measurement, images = make_measurement(acceleration=3, dtype=torch.complex128)
+    measurement = dataclasses.replace(measurement, noise_std=torch.ones(images.shape[0]) * 1e-9)
+    kept = L1Wavelet(weight=0.2, iterations=20).near(measurement, images, closeness=1.0)
+    assert (kept - images).norm() < 1e-6 * images.norm()
 
 
 @pytest.mark.parametrize("reconstruct", [L1Wavelet(), TotalVariation()])

@@ -3,8 +3,13 @@
 import json
 
 import pytest
+import torch
+from tests.adaptation.test_at_test_time import Gain
+from tests.conftest import make_measurement
 from tests.studies.planted import leaves_of, rows_at
 
+from reshim.adaptation.at_test_time import AdaptedAtTestTime
+from reshim.adaptation.reconciled import Reconciled
 from reshim.cli import main
 from reshim.evaluation.claims import judge
 from reshim.evaluation.quantities import Score
@@ -28,6 +33,23 @@ def test_a_level_that_is_never_reached_counts_as_ten_times_the_whole():
     found = by_metric(ttt_cost.Trace([0.0, 6.0], [0.5, 0.7], 0.7, 6.0), level=0.8)
     assert found[ttt_cost.TO_REFERENCE] == 60.0
     assert found["reaches the reference's SSIM"] == 0.0
+
+
+def test_the_clock_of_a_look_holds_one_solve_and_no_more():
+    measurement, _ = make_measurement(n=1, noise=1e-3)
+    seen = []
+    make = lambda look: AdaptedAtTestTime(  # noqa: E731
+        Gain(0.6), Gain(0.6), steps=4, check_every=2, guarded=False, on_snapshot=look
+    )
+    closed = ttt_cost.Closed(make, lambda step, seconds, image: seen.append((step, seconds, image)))
+    outcome = closed.explain(measurement)
+    steps, seconds, images = zip(*seen, strict=True)
+    assert steps == (0, 2, 4)
+    assert list(seconds) == sorted(seconds)
+    assert any(torch.equal(image, outcome.image) for image in images)
+    alone = []
+    make(lambda step, seconds, image: alone.append(image)).explain(measurement)
+    torch.testing.assert_close(images[0], Reconciled(Gain(0.6)).reconcile(measurement, alone[0]))
 
 
 def first_of(leaf):
@@ -58,12 +80,15 @@ def test_harm_and_refused_gains_are_told(lost, through):
         if metric.startswith("loses"):
             return lost
         return (
-            through if metric.startswith("let") else 0.9 - 0.1 * lost * (where["method"] == ttt_harm.GUARDED)
+            through
+            if metric in (ttt_harm.LET_THROUGH, ttt_harm.FITS)
+            else 0.9 - 0.1 * lost * (where["method"] == ttt_harm.GUARDED)
         )
 
     found = judged(ttt_harm.CLAIMS, value_of)
     assert found["in-distribution"]["holds"] is (lost == 0)
     assert found["let-through"]["holds"] is (through == 1)
+    assert found["fits-let-through"]["holds"] is (through == 1)
     # Made-up subjects differ by more than the bounds of 2 % and 0, which no row of ones and zeros does.
     assert found["losers"]["value"] == pytest.approx(lost, abs=1e-9)
 

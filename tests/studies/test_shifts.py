@@ -9,13 +9,19 @@ from reshim.cli import main
 from reshim.evaluation.claims import judge
 from reshim.rows import read_rows
 from reshim.studies import lab, recipe_of
-from reshim.studies.shifts import ADAPTED, UNET, Shift, wavelet_of
+from reshim.studies.shifts import ADAPTED, RECONCILED, UNET, UNGUARDED, Shift, wavelet_of
 
 SHIFT = Shift(lab.KNEE_PD, lab.BRAIN_T2, kinds=(UNET,))
 P, Q = SHIFT.source, SHIFT.target
 
 
-def planted(adapted: float, source: float = 0.80, target: float = 0.90, wavelet: float = 0.78) -> dict:
+def planted(
+    adapted: float,
+    source: float = 0.80,
+    target: float = 0.90,
+    wavelet: float = 0.78,
+    reconciled: float = 0.89,
+) -> dict:
     """Verdicts on rows: on Q, P's network has `source`, fitted `adapted`, and Q's own has `target`."""
     means = {}
     for leaf in leaves_of(SHIFT.claims()):
@@ -26,7 +32,14 @@ def planted(adapted: float, source: float = 0.80, target: float = 0.90, wavelet:
         elif test == P.label:
             means[leaf] = 0.88
         else:
-            means[leaf] = {UNET.of(P): source, UNET.of(P, ADAPTED): adapted, UNET.of(Q): target}[method]
+            means[leaf] = {
+                UNET.of(P): source,
+                UNET.of(P, RECONCILED): reconciled,
+                UNET.of(P, UNGUARDED): adapted,
+                UNET.of(P, ADAPTED): adapted,
+                UNET.of(Q): target,
+                UNET.of(Q, RECONCILED): target,
+            }[method]
     return {claim["id"]: claim for claim in judge(rows_at(means), SHIFT.claims())}
 
 
@@ -38,9 +51,10 @@ def test_a_gap_that_is_closed_is_seen():
 
 
 def test_a_gap_that_stays_open_is_seen():
-    found = planted(adapted=0.83)
+    found = planted(adapted=0.83, reconciled=0.84)
     assert found["gap-unet"]["holds"]
-    assert found["share-unet"]["verdict"] == "contradicted"
+    for name in ("share-unet", "reconciled-unet", "fit-adds-unet", "left-unet"):
+        assert found[name]["verdict"] == "contradicted", name
 
 
 def test_without_a_gap_there_is_no_share_of_it():

@@ -265,12 +265,13 @@ class AdaptedAtTestTime:
         return gain_of(adapted, _in_batches(self.fallback, seen, self.batch_slices), measurement, folds.judge)
 
     @torch.no_grad()
-    def gain_of_other(self, other: Reconstructor, measurement: Measurement) -> tuple[float, float]:
-        """Mean gain of another method over the fall-back on the judging fold, and its standard error."""
+    def gain_of_other(
+        self, other: Reconstructor, over: Reconstructor, measurement: Measurement
+    ) -> tuple[float, float]:
+        """Mean gain of one method over another on the judging fold, and its standard error."""
         folds = split_folds(measurement, self.stop_share, self.judge_share, self.seed)
         seen = seen_through(measurement, folds.fit | folds.stop)
-        before = _in_batches(self.fallback, seen, self.batch_slices)
-        return gain_of(other(seen), before, measurement, folds.judge)
+        return gain_of(other(seen), over(seen), measurement, folds.judge)
 
 
 def gain_of(image: Image, before: Image, measurement: Measurement, fold: Mask) -> tuple[float, float]:

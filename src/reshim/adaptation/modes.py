@@ -1,8 +1,10 @@
 """``--adapt``: how a trained run is fitted to the scan at hand.
 
-``slice``, ``volume``  test-time training with held-out folds and a guard, weights of each slice or shared
-``auto``               leave the scan as it is where it looks like the training data, adapt (volume) where it
-                       does not, and hand out a classical method's image where that is better than either
+``reconcile``          no weight moves: one solve brings the image, the samples and sparsity together
+``slice``, ``volume``  test-time training with held-out folds and a guard, weights of each slice or shared;
+                       what is handed out is reconciled
+``auto``               leave the scan as it is where it looks like the training data, adapt (volume) and
+                       reconcile where it does not; a classical method's image where that is better
 ``reference``          the algorithm of the released code
 """
 
@@ -13,7 +15,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from reshim.adaptation import MODES
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
+from reshim.adaptation.reconciled import Reconciled
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.errors import UserError
@@ -67,7 +71,7 @@ class Foretells(Protocol):
 
 @dataclass(frozen=True)
 class AdaptedWhereUnusual:
-    """Leave a scan alone that looks like the training data; adapt to one that does not.
+    """Leave a scan alone that looks like the training data; adapt to one that does not, and reconcile it.
 
     Usual is a scan whose shift score is within what training saw, and about which the foreteller, if there is
     one, is not at a loss. Where adapting shows no gain on the judging fold, a classical method is judged in
@@ -105,15 +109,15 @@ class AdaptedWhereUnusual:
         why = f"shift score {score:.2f} is {'beyond' if score > USUAL_SHIFT else 'within'} what training saw"
         if unknown is not None:
             why += f", quality {unknown}"
-        outcome = self.adapted.explain(measurement)
+        outcome = Reconciled(self.adapted).explain(measurement)
         if not any(outcome.adapted) and self.classical is not None:
             outcome = self._or_classical(measurement, outcome, self.classical)
         reasons = tuple(f"{why}; {reason}" for reason in outcome.reason)
         return Outcome(outcome.image, outcome.adapted, reasons)
 
     def _or_classical(self, measurement: Measurement, left: Outcome, classical: Reconstructor) -> Outcome:
-        """The classical method's image, if it predicts the judging fold better than the fall-back does."""
-        gain, error = self.adapted.gain_of_other(classical, measurement)
+        """The classical method's image, if it predicts the judging fold better than what is handed out."""
+        gain, error = self.adapted.gain_of_other(classical, Reconciled(self.adapted.fallback), measurement)
         name, found = type(classical).__name__, f"gain {gain:.2e} with standard error {error:.1e}"
         if gain <= self.adapted.margin * error:
             reasons = tuple(f"{reason}; {name} no better: {found}" for reason in left.reason)
@@ -150,10 +154,12 @@ def adapted(
         )
     fallback = run.fallback if run.fallback is not None else run.network
     seed = getattr(run, "train_seed", None)
+    if mode == "reconcile":
+        return Reconciled(fallback, train_seed=seed)
     if mode == "reference":
         return ReferenceAdaptation(run.network, budget_seconds=budget_seconds, train_seed=seed)
     if mode not in ("slice", "volume", "auto"):
-        raise UserError(f"there is no --adapt {mode!r}; there are none, slice, volume, auto and reference")
+        raise UserError(f"there is no --adapt {mode!r}; there are {', '.join(MODES)}")
     method = AdaptedAtTestTime(
         run.network,
         fallback,
@@ -162,7 +168,7 @@ def adapted(
         train_seed=seed,
     )
     if mode != "auto":
-        return method
+        return Reconciled(method, train_seed=seed)
     if shift_score is None:
         raise UserError(
             "this run kept no training statistics, so nobody knows what is unusual; adapt 'volume'"

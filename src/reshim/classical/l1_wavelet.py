@@ -17,7 +17,7 @@ from reshim.classical.wavelet import Wavelet, padded_size
 from reshim.physics.fourier import center_crop, center_pad
 from reshim.physics.gram import prepared_gram
 from reshim.physics.maps import default_estimator
-from reshim.physics.noise_level import noise_level
+from reshim.physics.noise_level import noise_level, relative_noise
 from reshim.physics.scaling import intensity_scale, per_item
 from reshim.physics.sense import SenseOperator
 from reshim.seeds import numpy_generator_of
@@ -66,27 +66,64 @@ class L1Wavelet:
     def solve(self, measurement: Measurement) -> Image:
         """The same with a gradient of the k-space through every iteration; maps and weight are constants."""
         measurement = measurement.with_maps(self.estimate_maps)
-        operator = SenseOperator.of(measurement)
-        rhs = operator.adjoint(torch.where(measurement.mask, measurement.kspace, 0))
-        gram = prepared_gram(operator)
+        gram, rhs = _normal_equations(measurement)
+        return self._minimise(
+            measurement,
+            gram,
+            rhs,
+            starting_point(measurement, gram, rhs, self.start),
+            self._threshold(measurement),
+        )
+
+    @torch.no_grad()
+    def near(self, measurement: Measurement, image: Image, closeness: float) -> Image:
+        """argmin_x 1/2 ||A x - y||^2 + closeness/2 ||x - image||^2 + weight ||W x||_1, starting at `image`.
+
+        `closeness` is a multiple of the measurement's relative noise. Of several sets of maps the image
+        belongs to the first; the others are held near zero.
+        """
+        measurement = measurement.with_maps(self.estimate_maps)
+        gram, rhs = _normal_equations(measurement)
+        pull = per_item(closeness * relative_noise(measurement), 3)
+        others = image.new_zeros(image.shape[0], rhs.shape[-3] - 1, *image.shape[-2:])
+        anchor = torch.cat((image.unsqueeze(-3), others), -3)
+        # The whole divided by 1 + pull, so that a step of 1 is right whatever the pull.
+        return self._minimise(
+            measurement,
+            lambda x: (gram(x) + pull * x) / (1 + pull),
+            (rhs + pull * anchor) / (1 + pull),
+            anchor,
+            self._threshold(measurement) / (1 + pull),
+        )
+
+    def _minimise(
+        self,
+        measurement: Measurement,
+        normal: Callable[[Tensor], Tensor],
+        rhs: Tensor,
+        start: Tensor,
+        threshold: Tensor,
+    ) -> Image:
         shape = (rhs.shape[-2], rhs.shape[-1])
         levels = min(self.levels, max(1, min(shape).bit_length() - 4))
         padded = (padded_size(shape[0], levels), padded_size(shape[1], levels))
 
         images = fista(
-            lambda image: center_pad(gram(center_crop(image, shape)) - rhs, padded),
-            self._shrink(measurement, padded, levels),
-            center_pad(starting_point(measurement, gram, rhs, self.start), padded),
+            lambda image: center_pad(normal(center_crop(image, shape)) - rhs, padded),
+            self._shrink(measurement.name, threshold, padded, levels),
+            center_pad(start, padded),
             self.iterations,
         )
         return shown(center_crop(images, shape))
 
+    def _threshold(self, measurement: Measurement) -> Tensor:
+        return threshold_of(measurement, self.weight, self.times_noise)
+
     def _shrink(
-        self, measurement: Measurement, shape: tuple[int, int], levels: int
+        self, name: str, threshold: Tensor, shape: tuple[int, int], levels: int
     ) -> Callable[[Tensor, int], Tensor]:
         wavelet = Wavelet(levels, self.order)
-        threshold = threshold_of(measurement, self.weight, self.times_noise)
-        generator = numpy_generator_of(measurement.name, "l1-wavelet")
+        generator = numpy_generator_of(name, "l1-wavelet")
         offsets = generator.integers(0, 2**levels, (self.iterations, 2)).tolist()
         averages = (shape[0] >> levels, shape[1] >> levels)
 
@@ -103,6 +140,13 @@ class L1Wavelet:
             return shrunk.roll((-offset[0], -offset[1]), (-2, -1))
 
         return shrink
+
+
+def _normal_equations(measurement: Measurement) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """A^H A and A^H y."""
+    operator = SenseOperator.of(measurement)
+    rhs = operator.adjoint(torch.where(measurement.mask, measurement.kspace, 0))
+    return prepared_gram(operator), rhs
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from reshim.adaptation import MODES
 from reshim.errors import UserError
 
 NAME = "evaluate"
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", default="test", help="split that is scored (default test); 'all' takes every scan"
     )
-    parser.add_argument("--adapt", default="none", choices=("none", "slice", "volume", "auto", "reference"))
+    parser.add_argument("--adapt", default="none", choices=MODES)
     parser.add_argument("--targets", nargs="+", default=["mvue", "rss"], choices=("mvue", "rss", "clean"))
     parser.add_argument("--metrics", nargs="+", default=["ssim", "psnr", "nmse"], metavar="METRIC")
     parser.add_argument(

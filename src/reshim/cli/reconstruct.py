@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from reshim.adaptation import MODES
+
 NAME = "reconstruct"
 HELP = (
     "Reconstruct a scan of any readable format; with --accelerate, undersample it first and score the result."
@@ -12,7 +14,7 @@ EXAMPLE = """\
 examples:
   reshim reconstruct scan.h5 --with sense --out out                    an undersampled scan, with its own mask
   reshim reconstruct full.h5 --with sense --accelerate 4 --out out     undersampled, scored against itself
-  reshim reconstruct scan.h5 --with runs/knee --adapt volume --out out a trained network, fitted to the scan
+  reshim reconstruct scan.h5 --with runs/knee --adapt auto --out out   a trained network, mended if need be
 
 FOLDER/<stem>.h5 holds `reconstruction`; FOLDER/card.json says what was done and why. Several FILEs get a
 folder each below FOLDER; one that cannot be read is named and left out (exit 3).
@@ -27,7 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--with", dest="method", default="default", metavar="METHOD", help="method or RUN folder"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--adapt", default="none", choices=("none", "slice", "volume", "auto", "reference"))
+    parser.add_argument(
+        "--adapt",
+        default="none",
+        choices=MODES,
+        help="how a RUN meets this scan: reconcile moves no weight and takes one solve, slice and volume fit "
+        "the weights first, auto does what an unusual scan needs (default none)",
+    )
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="wall time that adaptation may take")
     parser.add_argument(
         "--accelerate", type=float, metavar="R", help="undersample a fully sampled scan first"

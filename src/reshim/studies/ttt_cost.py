@@ -1,21 +1,24 @@
 """How much sooner is the quality of the reference algorithm reached?
 
 Paper   M. Z. Darestani, J. Liu and R. Heckel, ICML 2022 (arXiv:2204.07204): 0.3 to 14 minutes a slice.
-Claim   fitting a volume at once reaches the quality of the reference algorithm at least 20 times sooner.
+Claim   fitting a volume at once and reconciling reaches the quality of the reference algorithm at least 20
+        times sooner.
 Data    brains T2 at 3 T of the catalog, or simulated, met by a network of knees PD.
 Cost    about 20 minutes on two cores after ttt-anatomy, which trains the same networks; --tiny: a minute.
 Run     reshim study ttt-cost
 """
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
+from reshim.adaptation.reconciled import Reconciled
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.evaluation.claims import Claim, LowerBoundAtLeast
 from reshim.evaluation.quantities import Difference, Ratio, score
@@ -27,18 +30,66 @@ from reshim.studies.embedded import Embedded
 from reshim.studies.shifts import UNET, fitted, pair
 from reshim.studies.study import Study, support_ssim, write_text
 from reshim.training.run_folder import Trained
-from reshim.types import Image, Measurement, ScanRecord
+from reshim.types import Image, Measurement, Outcome, ScanRecord
 
 TITLE = "Test-time training: seconds to the same quality"
 PAPER = "Darestani, Liu and Heckel, ICML 2022"
 
 SOURCE, TARGET = lab.KNEE_PD, lab.BRAIN_T2
 REFERENCE = "reference algorithm"
-FAST = "volume"
+FAST, RECONCILED = "volume, reconciled", "reconciled, no weight moved"
 EVERY = 10
 """Steps of the reference algorithm between two images that are looked at."""
 
-Fit = AdaptedAtTestTime | ReferenceAdaptation
+Look = Callable[[int, float, Image], None]
+
+
+@runtime_checkable
+class Fit(Protocol):
+    """Anything that shows its images on the way and explains its outcome."""
+
+    def explain(self, measurement: Measurement) -> Outcome:
+        """Fit."""
+        ...
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A fit whose every image is reconciled before it is looked at, the time of that counted."""
+
+    make: Callable[[Look], AdaptedAtTestTime]
+    look: Look
+
+    def explain(self, measurement: Measurement) -> Outcome:
+        """Fit, reconciling at every look."""
+        spent = 0.0
+
+        def closed(step: int, seconds: float, image: Image) -> None:
+            nonlocal spent
+            begun = time.perf_counter()
+            mended = method.reconcile(measurement, image)
+            taken = time.perf_counter() - begun
+            # The clock of the fit runs on while a look is reconciled; each image is charged for one solve.
+            self.look(step, seconds - spent + taken, mended)
+            spent += taken
+
+        method = Reconciled(self.make(closed))
+        return method.explain(measurement)
+
+
+@dataclass(frozen=True)
+class AtOnce:
+    """Reconciled as it is: one look."""
+
+    network: Trained
+    look: Look
+
+    def explain(self, measurement: Measurement) -> Outcome:
+        """Reconcile, timed."""
+        begun = time.perf_counter()
+        outcome = Reconciled(self.network).explain(measurement)
+        self.look(0, time.perf_counter() - begun, outcome.image)
+        return outcome
 
 
 def variants(joint: Trained, supervised: Trained, tiny: bool) -> dict[str, Callable[[Any], Fit]]:
@@ -48,7 +99,7 @@ def variants(joint: Trained, supervised: Trained, tiny: bool) -> dict[str, Calla
         steps = {"max_steps": 20, "window": 4} if tiny else {"max_steps": 1000}
         return lambda look: ReferenceAdaptation(joint.network, on_snapshot=look, **{**steps, **settings})
 
-    def ours(**settings: Any) -> Callable[[Any], Fit]:
+    def ours(**settings: Any) -> Callable[[Any], AdaptedAtTestTime]:
         often: dict[str, Any] = {"check_every": 10, "patience": 12, "guarded": False}
         return lambda look: fitted(joint, supervised, tiny, on_snapshot=look, **often, **settings)
 
@@ -58,7 +109,9 @@ def variants(joint: Trained, supervised: Trained, tiny: bool) -> dict[str, Calla
         "reference, mended": reference(
             learning_rate=1e-4, with_replacement=False, leak=False, return_last=False
         ),
-        FAST: ours(),
+        RECONCILED: lambda look: AtOnce(supervised, look),
+        FAST: lambda look: Closed(lambda inner: ours()(inner), look),
+        "volume": ours(),
         "volume, last stage": ours(parameters="last-stage"),
         "volume, affine": ours(parameters="affine"),
         "volume, low rank": ours(parameters="low-rank"),
@@ -68,14 +121,16 @@ def variants(joint: Trained, supervised: Trained, tiny: bool) -> dict[str, Calla
         "slice": ours(scope="slice"),
         "slice, from its neighbour": ours(scope="slice", from_neighbour=True),
     }
-    return {REFERENCE: made[REFERENCE], FAST: made[FAST]} if tiny else made
+    return {name: made[name] for name in (REFERENCE, RECONCILED, FAST)} if tiny else made
 
 
 METHODS = (
     REFERENCE,
     "reference, its paper's rate",
     "reference, mended",
+    RECONCILED,
     FAST,
+    "volume",
     "volume, last stage",
     "volume, affine",
     "volume, low rank",
@@ -95,8 +150,15 @@ TO_REFERENCE = "seconds to the reference's SSIM"
 CLAIMS = (
     Claim(
         "speedup",
-        "fitting a volume at once reaches, per slice, the reference's SSIM 20 times sooner",
+        "fitting a volume at once and reconciling reaches, per slice, the reference's SSIM 20 times sooner",
         LowerBoundAtLeast(Ratio(_cost(REFERENCE, "seconds to its end"), _cost(FAST, TO_REFERENCE)), 20),
+        paper="0.3 to 14 minutes a slice",
+        unit="times",
+    ),
+    Claim(
+        "speedup-of-fitting",
+        "fitting a volume at once reaches it 20 times sooner without being reconciled",
+        LowerBoundAtLeast(Ratio(_cost(REFERENCE, "seconds to its end"), _cost("volume", TO_REFERENCE)), 20),
         paper="0.3 to 14 minutes a slice",
         unit="times",
     ),
@@ -104,7 +166,8 @@ CLAIMS = (
         "stopping",
         "what the stopping fold chooses is within 0.002 SSIM of the best look, in the mean",
         LowerBoundAtLeast(
-            Difference(_cost(FAST, "SSIM where it stopped"), _cost(FAST, "SSIM at its best look")), -0.002
+            Difference(_cost(FAST, "SSIM where it stopped"), _cost(FAST, "SSIM at its best look")),
+            -0.002,
         ),
     ),
 )

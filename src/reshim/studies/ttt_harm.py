@@ -1,8 +1,8 @@
 """Does fitting the weights ever make a scan worse, and does the guard let the gains through?
 
 Paper   M. Z. Darestani, J. Liu and R. Heckel, ICML 2022 (arXiv:2204.07204), who hand out every adapted image.
-Claim   in distribution nothing is lost; at most 2 % of all slices lose 0.002 SSIM and the guard lets through
-        at least 90 % of the slices that gain 0.005.
+Claim   in distribution nothing is lost; at most 2 % of all slices lose 0.002 SSIM, and of the slices that
+        adapting without the guard improves by 0.005, at least 90 % are handed out improved by as much.
 Data    knees and brains of the catalog, or simulated, at home and away; the networks of the ttt-* studies.
 Cost    about 15 minutes on two cores after the ttt-* studies; --tiny: about a minute.
 Run     reshim study ttt-harm
@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reshim.acquire import Scheme
+from reshim.adaptation.reconciled import Reconciled
 from reshim.evaluation.claims import Claim, LowerBoundAtLeast, UpperBoundBelow
 from reshim.evaluation.quantities import Average, Difference, Score, score
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TextBlock
 from reshim.studies import lab
 from reshim.studies.embedded import Embedded
-from reshim.studies.guarded import handed_out, rows_of
+from reshim.studies.guarded import PLACE, handed_out, rows_of
 from reshim.studies.lab import EVALUATION, SHOWN, Distribution
 from reshim.studies.shifts import UNET, fitted, pair
 from reshim.studies.study import Study
@@ -37,7 +38,10 @@ AWAY = (
 )
 LOSS, GREAT_LOSS, GAIN = 0.002, 0.01, 0.005
 
-BEFORE, GUARDED, UNGUARDED = "as trained", "fitted, guarded", "fitted, without the guard"
+BEFORE, RECONCILED = "as trained", "reconciled"
+GUARDED, UNGUARDED = "fitted and reconciled, guarded", "fitted and reconciled, without the guard"
+LOSERS, GREAT_LOSERS = "loses more than 0.002", "loses more than 0.01"
+LET_THROUGH, FITS = "let through of the gains", "let through of what fitting gains over reconciling"
 
 
 def tested(source: Distribution, target: Distribution) -> str:
@@ -71,19 +75,25 @@ CLAIMS = (
     Claim(
         "losers",
         "at most 2 % of all slices lose more than 0.002",
-        UpperBoundBelow(of(GUARDED, TESTS, metric="loses more than 0.002"), 0.02),
+        UpperBoundBelow(of(GUARDED, TESTS, metric=LOSERS), 0.02),
         unit="share",
     ),
     Claim(
         "great-losers",
         "no slice loses more than 0.01",
-        UpperBoundBelow(of(GUARDED, TESTS, metric="loses more than 0.01"), 1e-9),
+        UpperBoundBelow(of(GUARDED, TESTS, metric=GREAT_LOSERS), 1e-9),
         unit="share",
     ),
     Claim(
         "let-through",
-        "the guard lets through at least 90 % of the slices on which fitting gains 0.005",
-        LowerBoundAtLeast(of(GUARDED, TESTS, metric="let through of the gains"), 0.9),
+        "of the slices on which adapting gains 0.005, at least 90 % are handed out with that gain",
+        LowerBoundAtLeast(of(GUARDED, TESTS, metric=LET_THROUGH), 0.9),
+        unit="share",
+    ),
+    Claim(
+        "fits-let-through",
+        "the guard lets through at least 90 % of the slices on which fitting gains 0.005 over reconciling",
+        LowerBoundAtLeast(of(GUARDED, TESTS, metric=FITS), 0.9),
         unit="share",
     ),
 )
@@ -99,7 +109,11 @@ def run(study: Study) -> None:
     for source, target in PAIRS:
         supervised, joint = pair(study, UNET, source)
         free = fitted(joint, supervised, study.tiny, guarded=False)
-        methods: dict[str, Reconstructor] = {BEFORE: supervised, UNGUARDED: free}
+        methods: dict[str, Reconstructor] = {
+            BEFORE: supervised,
+            RECONCILED: Reconciled(supervised, train_seed=supervised.train_seed),
+            UNGUARDED: Reconciled(free, train_seed=joint.train_seed),
+        }
         test, scored = tested(source, target), replace(EVALUATION, scheme=target.scheme)
         study.compare(methods, target.where, scored, test=test, keep_images=False)
         guarded(study, test)
@@ -108,16 +122,17 @@ def run(study: Study) -> None:
 def guarded(study: Study, test: str) -> None:
     """Rows of the guarded method, and for each slice whether it lost and whether a gain came through."""
     rows: list[dict[str, Any]] = []
-    for before, given, free in handed_out(study, BEFORE, UNGUARDED, test):
+    trained = rows_of(study, BEFORE, test)
+    for reconciled, given, free in handed_out(study, RECONCILED, UNGUARDED, test):
         rows.append(given)
         if all(free[column] == value for column, value in SHOWN.items()):
-            old, new = before["value"], given["value"]
-            judged = {
-                "loses more than 0.002": float(new < old - LOSS),
-                "loses more than 0.01": float(new < old - GREAT_LOSS),
-            }
+            old = trained[tuple(free[name] for name in PLACE)]["value"]
+            new = given["value"]
+            judged = {LOSERS: float(new < old - LOSS), GREAT_LOSERS: float(new < old - GREAT_LOSS)}
             if free["value"] >= old + GAIN:
-                judged["let through of the gains"] = float(given["adapted"])
+                judged[LET_THROUGH] = float(new >= old + GAIN)
+            if free["value"] >= reconciled["value"] + GAIN:
+                judged[FITS] = float(given["adapted"])
             rows += [{**free, "metric": name, "value": value} for name, value in judged.items()]
     study.keep(rows, method=GUARDED, test=test)
 
@@ -147,11 +162,11 @@ def worst(study: Study) -> Worst:
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, scores before and after, shares of slices, the worst slice by name."""
     tests = tuple(Choice(test, {"test": test}) for test in TESTS)
-    methods = tuple(Choice(name, {"method": name}) for name in (BEFORE, GUARDED, UNGUARDED))
+    methods = tuple(Choice(name, {"method": name}) for name in (BEFORE, RECONCILED, GUARDED, UNGUARDED))
     lost = worst(study)
     shares = tuple(
         Choice(name, {"method": GUARDED, "metric": name})
-        for name in ("loses more than 0.002", "loses more than 0.01", "let through of the gains")
+        for name in (LOSERS, GREAT_LOSERS, LET_THROUGH, FITS)
     )
     return (
         ClaimsBlock(),
@@ -164,7 +179,8 @@ def page(study: Study) -> tuple[Block, ...]:
         ),
         MatrixBlock(
             "Shares of slices",
-            "Of all slices, and for the last row of those on which fitting without the guard gains 0.005.",
+            "Of all slices; of those on which adapting without the guard gains 0.005 over the network as it "
+            "is; and of those on which fitting gains 0.005 over reconciling.",
             methods=shares,
             tests=tests,
             where={"target": SHOWN["target"], "region": SHOWN["region"]},
