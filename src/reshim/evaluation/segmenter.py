@@ -61,10 +61,13 @@ class DenseSegmenter(nn.Module):
             for index, dilation in enumerate(DILATIONS)
         )
         width = channels + len(DILATIONS) * growth
+        self.gather = convolution(in_channels=width, out_channels=channels, kernel_size=1, **common)
         self.grow = nn.Upsample(scale_factor=(1, 2, 2), mode="trilinear", align_corners=False)
+        logit = nn.Conv3d(growth, 1, kernel_size=1)
+        # What is to be outlined is rare: to begin with, nothing is.
+        nn.init.constant_(logit.bias, -4.0)  # type: ignore[arg-type]
         self.leave = nn.Sequential(
-            convolution(in_channels=width + 1, out_channels=growth, **common),
-            nn.Conv3d(growth, 1, kernel_size=1),
+            convolution(in_channels=channels + 1, out_channels=growth, kernel_size=(1, 3, 3), **common), logit
         )
 
     def forward(self, volume: Volume) -> Volume:
@@ -72,7 +75,7 @@ class DenseSegmenter(nn.Module):
         features = self.enter(volume)
         for layer in self.layers:
             features = torch.cat((features, layer(features)), dim=1)
-        return self.leave(torch.cat((self.grow(features), volume), dim=1))
+        return self.leave(torch.cat((self.grow(self.gather(features)), volume), dim=1))
 
 
 def standardised(volume: RealImage) -> Volume:

@@ -22,8 +22,8 @@ class Embedded:
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
     """Of the subjects of each anatomy: train, val, test."""
 
-    lesions: bool = False
-    """Whether subjects have lesions, with their boxes in the files."""
+    lesions: bool | float = False
+    """Whether subjects have lesions, with their boxes in the files; a number stretches them."""
 
     twins: bool = False
     """Whether every subject is there twice, in the folders ``healthy`` and ``lesions``."""
@@ -37,8 +37,9 @@ def catalog_of(data: Embedded, shared: Path, catalog: Path, seed: int) -> Catalo
     """
     scans = shared / "scans" / f"{data.matrix}x{data.slices}-of-{data.subjects}-seed{seed}"
     if data.lesions:
-        scans = scans.with_name(f"{scans.name}-lesions")
-    folders = {scans: data.lesions}
+        size = "" if data.lesions is True else f"{data.lesions:g}"
+        scans = scans.with_name(f"{scans.name}-lesions{size}")
+    folders: dict[Path, bool | float] = {scans: data.lesions}
     if data.twins:
         scans = scans.with_name(f"{scans.name}-twins")
         folders = {scans / "healthy": False, scans / "lesions": True}
