@@ -18,7 +18,7 @@ from reshim.errors import UserError
 from reshim.seeds import generator_of
 from reshim.types import RealImage
 
-Volume = Float[Tensor, "1 1 slice row column"]
+Volume = Float[Tensor, "#volume 1 slice row column"]
 DILATIONS = (1, 1, 2, 4, 2, 1)
 """In the plane, of each layer: together they see across a head."""
 
@@ -95,7 +95,7 @@ def train_segmenter(
     seed: int,
     learning_rate: float = 5e-3,
 ) -> DenseSegmenter:
-    """Fit a network to volumes and what is to be outlined: Dice plus cross entropy, mirrored at random.
+    """Fit a network to volumes and what is to be outlined: Dice plus cross entropy, mirror images with it.
 
     Raises
     ------
@@ -116,14 +116,17 @@ def train_segmenter(
     wanted = [mask[None, None].to(torch.float32) for mask in masks]
     for _ in range(epochs):
         for index in torch.randperm(len(inputs), generator=generator).tolist():
-            mirrored = [-1] if torch.rand((), generator=generator) < 0.5 else []
-            logits = network(inputs[index].flip(mirrored))
-            loss = loss_of(logits, wanted[index].flip(mirrored))
+            loss = loss_of(network(_with_mirror_image(inputs[index])), _with_mirror_image(wanted[index]))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
     return network.eval()
+
+
+def _with_mirror_image(volume: Tensor) -> Tensor:
+    """Both as one batch; of a single volume PyTorch's 3-D convolutions on a processor take ten times as long."""
+    return torch.cat((volume, volume.flip(-1)))
 
 
 @torch.no_grad()
@@ -137,6 +140,7 @@ def dice_of(
     found = {}
     for name, volume in volumes.items():
         if bool(masks[name].any()):
-            outlined = (network(standardised(volume)) > 0).to(torch.float32)
+            logits, mirrored = network(_with_mirror_image(standardised(volume)))
+            outlined = (logits + mirrored.flip(-1) > 0).to(torch.float32)[None]
             found[name] = float(compute(outlined, masks[name][None, None].to(torch.float32)))
     return found
