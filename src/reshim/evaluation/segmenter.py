@@ -125,7 +125,7 @@ def train_segmenter(
 
 
 def _with_mirror_image(volume: Tensor) -> Tensor:
-    """Both as one batch; of a single volume PyTorch's 3-D convolutions on a processor take ten times as long."""
+    """Both as one batch; on a processor, 3-D convolutions of a single volume take ten times as long."""
     return torch.cat((volume, volume.flip(-1)))
 
 
