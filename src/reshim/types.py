@@ -158,6 +158,9 @@ class Outcome:
     adapted: tuple[bool, ...]
     reason: tuple[str, ...]
 
+    earlier_seconds: float = 0.0
+    """Time that went into the image before this call, where a method remembers what it did."""
+
 
 @dataclass(frozen=True, slots=True)
 class Acquisition:

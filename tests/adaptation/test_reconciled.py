@@ -1,5 +1,6 @@
 """One solve after a method, without a weight moved."""
 
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +10,7 @@ from tests.conftest import make_measurement
 from tests.reconstructor_checks import check_reconstructor
 
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
-from reshim.adaptation.reconciled import Reconciled
+from reshim.adaptation.reconciled import Reconciled, Remembered
 from reshim.classical.sense import Sense
 from reshim.physics.sense import SenseOperator
 
@@ -51,6 +52,23 @@ def test_what_a_fit_says_of_itself_is_passed_on():
     assert outcome.adapted == told.adapted
     assert outcome.reason[0].startswith(told.reason[0])
     assert outcome.reason[0].endswith("reconciled with the samples")
+
+
+def test_what_was_done_once_is_remembered_with_the_time_it_took():
+    measurement, _ = make_measurement()
+    calls = []
+
+    def slow(measurement):
+        calls.append(measurement.name)
+        time.sleep(0.05)
+        return Sense()(measurement)
+
+    kept = Remembered(slow)
+    first, second = (Reconciled(kept, iterations=2).explain(measurement) for _ in range(2))
+    assert len(calls) == 1
+    assert torch.equal(first.image, second.image)
+    assert first.earlier_seconds == 0
+    assert 0.05 <= second.earlier_seconds < 5
 
 
 def test_slices_do_not_depend_on_their_neighbours():

@@ -9,6 +9,7 @@ import pytest
 from reshim.evaluation.claims import (
     AllOf,
     Claim,
+    Given,
     LowerBoundAbove,
     LowerBoundAtLeast,
     NotSignificantlyBelow,
@@ -135,6 +136,17 @@ def test_all_of_reports_the_rule_nearest_to_failing():
     assert judged["holds"] is False
     assert judged["value"] == pytest.approx(-0.03, abs=0.005)
     assert [part["verdict"] for part in judged["parts"]] == ["holds", "contradicted"]
+
+
+@pytest.mark.parametrize(("bound", "verdict"), [(0.02, "holds"), (0.5, "unanswered")])
+def test_a_rule_speaks_where_its_conditions_hold(bound, verdict):
+    rows = made_rows({"joint": 0.90, "alone": 0.85}, anatomy="knee")
+    gain = Difference(on("joint", "knee"), on("alone", "knee"))
+    rule = Given(LowerBoundAtLeast(gain, 0.03), (LowerBoundAtLeast(gain, bound),))
+    judged = judge(rows, [Claim("given", "the joint model is better, where it is", rule)])[0]
+    assert (judged["verdict"], judged["holds"]) == (verdict, verdict == "holds")
+    assert judged["value"] == pytest.approx(0.05, abs=0.005)
+    assert (judged["note"] == "") is (verdict == "holds")
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def line(
     head["version"], head["flags"] = 1, flags
     head["active_channels"] = head["available_channels"] = values.shape[0]
     head["number_of_samples"] = values.shape[1]
+    head["read_dir"], head["phase_dir"], head["slice_dir"] = np.eye(3, dtype=np.float32)
     head["center_sample"] = values.shape[1] // 2 if center is None else center
     head["idx"]["kspace_encode_step_1"], head["idx"]["kspace_encode_step_2"] = step_1, step_2
     for name, value in index.items():

@@ -140,17 +140,23 @@ def test_m4raw_gradient_echoes_are_centred_and_turned(tmp_path):
     assert scan.reference("rss") is None
 
 
-def test_cmrxrecon_axes_are_reversed_and_frames_are_slices(tmp_path):
+def write_cmrxrecon(path):
+    """As MATLAB 7.3 writes: axes reversed, real and imaginary parts in a record; also the array itself."""
     rng = np.random.default_rng(2)
     matlab = rng.standard_normal((16, 12, 3, 2, 5)) + 1j * rng.standard_normal(
         (16, 12, 3, 2, 5)
     )  # x, y, coil, slice, time
     record = np.empty(matlab.T.shape, np.dtype([("real", "<f8"), ("imag", "<f8")]))
     record["real"], record["imag"] = matlab.T.real, matlab.T.imag
-    path = tmp_path / "cm" / "P007" / "cine_sax.mat"
     path.parent.mkdir(parents=True)
     with h5py.File(path, "w") as file:
         file["kspace_full"] = record
+        file["kspace_full"].attrs["MATLAB_class"] = np.bytes_("double")
+    return path, matlab
+
+
+def test_cmrxrecon_axes_are_reversed_and_frames_are_slices(tmp_path):
+    _, matlab = write_cmrxrecon(tmp_path / "cm" / "P007" / "cine_sax.mat")
     (scan,) = Catalog.index([tmp_path / "cm"], tmp_path / "c.parquet").catalog.records()
     assert (scan.dataset, scan.anatomy, scan.contrast, scan.view) == (
         "cmrxrecon",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from reshim.evaluation.claims import AllOf, Claim, judge
+from reshim.evaluation.claims import Claim, judge, rules_of
 
 N_SUBJECTS = 8
 
@@ -42,7 +42,7 @@ def verdicts(claims: tuple[Claim, ...], value: Callable[[Mapping[str, Any]], flo
 def _scores(claims: tuple[Claim, ...]) -> list[dict[str, Any]]:
     leaves = {}
     for claim in claims:
-        for rule in claim.rule.rules if isinstance(claim.rule, AllOf) else (claim.rule,):
+        for rule in rules_of(claim.rule):
             for leaf in rule.quantity.leaves():
                 leaves[leaf.where] = dict(leaf.where)
     return list(leaves.values())

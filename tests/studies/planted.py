@@ -3,24 +3,20 @@
 import numpy as np
 import pyarrow as pa
 
-from reshim.evaluation.claims import AllOf
+from reshim.evaluation.claims import rules_of
 from reshim.evaluation.quantities import RankCorrelation, Ratio, Score
 from reshim.evaluation.statistics import Interval
 from reshim.rows import SCHEMA
 
 
-def rules_of(claims):
+def all_rules(claims):
     """All rules, one by one."""
-    return [
-        rule
-        for claim in claims
-        for rule in (claim.rule.rules if isinstance(claim.rule, AllOf) else (claim.rule,))
-    ]
+    return [rule for claim in claims for rule in rules_of(claim.rule)]
 
 
 def leaves_of(claims) -> list[Score]:
     """Every score that the claims are made of, once."""
-    return list(dict.fromkeys(leaf for rule in rules_of(claims) for leaf in rule.quantity.leaves()))
+    return list(dict.fromkeys(leaf for rule in all_rules(claims) for leaf in rule.quantity.leaves()))
 
 
 def smooth(quantity, drawn):
@@ -39,7 +35,7 @@ def levels(claims, clear_of: float, steps: int = 6000):
 
     Found by descent on the sum of what is lacking, from seeded levels near 0.8.
     """
-    leaves, rules = leaves_of(claims), rules_of(claims)
+    leaves, rules = leaves_of(claims), all_rules(claims)
     means = 0.8 + np.random.default_rng(0).normal(0, 0.002, len(leaves))
     side, step = np.sign(clear_of), 1e-6
     shifts = np.concatenate([np.zeros((1, len(leaves))), step * np.eye(len(leaves))])

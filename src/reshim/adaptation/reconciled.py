@@ -11,7 +11,8 @@ Ours differs: both weights are multiples of the measurement's noise, the same fo
 (chosen on development subjects, LOG.md 2026-11-22), and the image may come from any method with phase.
 """
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -60,7 +61,8 @@ class Reconciled:
         measurement = measurement.with_maps(self.estimate)
         before = _explained(self.base, measurement)
         reasons = tuple(f"{reason}; reconciled with the samples" for reason in before.reason)
-        return Outcome(self.reconcile(measurement, before.image), before.adapted, reasons)
+        image = self.reconcile(measurement, before.image)
+        return replace(before, image=image, reason=reasons)
 
     @torch.no_grad()
     def reconcile(self, measurement: Measurement, image: Image) -> Image:
@@ -75,7 +77,8 @@ class Reconciled:
 class Remembered:
     """A method whose outcomes are kept, for when several others begin at its image.
 
-    In memory, all of them: for test sets, not for archives.
+    In memory, all of them: for test sets, not for archives. An outcome that was remembered carries the time
+    that it took.
     """
 
     base: Reconstructor
@@ -96,9 +99,12 @@ class Remembered:
     def explain(self, measurement: Measurement) -> Outcome:
         """What the base said of this measurement the first time."""
         key = (measurement.name, measurement.slices)
-        if key not in self.outcomes:
-            self.outcomes[key] = _explained(self.base, measurement)
-        return self.outcomes[key]
+        if key in self.outcomes:
+            return self.outcomes[key]
+        begun = time.perf_counter()
+        outcome = _explained(self.base, measurement)
+        self.outcomes[key] = replace(outcome, earlier_seconds=time.perf_counter() - begun)
+        return outcome
 
 
 def _explained(method: Reconstructor, measurement: Measurement) -> Outcome:

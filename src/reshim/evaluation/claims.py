@@ -235,6 +235,21 @@ class AllOf:
 
 
 @dataclass(frozen=True)
+class Given:
+    """A rule that says something where conditions hold, and nothing where one does not.
+
+    The rule's value is the one reported; the claim is unanswered, with the condition in its note, unless
+    every condition holds.
+    """
+
+    rule: Rule
+    conditions: tuple[Rule, ...]
+
+    def __str__(self) -> str:
+        return f"{self.rule}; given that {', and that '.join(map(str, self.conditions))}"
+
+
+@dataclass(frozen=True)
 class Claim:
     """A sentence, the rule that decides it, and what the paper found."""
 
@@ -242,7 +257,7 @@ class Claim:
     """Fixed in the recipe; scripts know the claim by it."""
 
     claim: str
-    rule: Rule | AllOf
+    rule: Rule | AllOf | Given
     paper: str | float | None = None
     """The published figure, or None where none is known."""
 
@@ -262,11 +277,19 @@ def judge(
 
 
 def _judge_one(rows: Rows, claim: Claim) -> dict[str, Any]:
-    rules = claim.rule.rules if isinstance(claim.rule, AllOf) else (claim.rule,)
+    rules = rules_of(claim.rule)
     intervals = [_enough(rows.interval(rule.quantity, rule.confidence)) for rule in rules]
     verdicts = [_verdict(rule, interval) for rule, interval in zip(rules, intervals, strict=True)]
-    weakest = min(range(len(rules)), key=lambda index: _margin(rules[index], intervals[index]))
+    weakest = 0
+    if not isinstance(claim.rule, Given):
+        weakest = min(range(len(rules)), key=lambda index: _margin(rules[index], intervals[index]))
     interval = intervals[weakest]
+    verdict, note = _joint(verdicts), interval.note
+    if isinstance(claim.rule, Given):
+        verdict = verdicts[0]
+        failing = next((index for index in range(1, len(rules)) if verdicts[index] != "holds"), None)
+        if failing is not None:
+            verdict, note = "unanswered", f"{verdicts[failing]}: {rules[failing]}"
     judged = {
         "id": claim.id,
         "claim": claim.claim,
@@ -277,18 +300,26 @@ def _judge_one(rows: Rows, claim: Claim) -> dict[str, Any]:
         "high": interval.high,
         "unit": claim.unit,
         "paper": claim.paper,
-        "verdict": _joint(verdicts),
-        "note": interval.note,
+        "verdict": verdict,
+        "note": note,
         "bounds": list(rules[weakest].bounds),
         "n_subjects": interval.n_subjects,
         "n_seeds": interval.n_seeds,
     }
     if len(rules) > 1:
+        judged["conditional"] = isinstance(claim.rule, Given)
         judged["parts"] = [
             {"rule": str(rule), "verdict": verdict, "value": part.value, "low": part.low, "high": part.high}
             for rule, verdict, part in zip(rules, verdicts, intervals, strict=True)
         ]
     return judged
+
+
+def rules_of(rule: Rule | AllOf | Given) -> tuple[Rule, ...]:
+    """Every rule of a claim; of conditions, the rule itself first."""
+    if isinstance(rule, AllOf):
+        return rule.rules
+    return (rule.rule, *rule.conditions) if isinstance(rule, Given) else (rule,)
 
 
 def _enough(interval: Interval) -> Interval:

@@ -99,7 +99,10 @@ def _basis(claim: dict[str, Any]) -> str:
     parts = [count(subjects, "subject")] if subjects else []
     parts += [count(seeds, "training seed")] if seeds else []
     several = len(claim.get("parts") or [])
-    return ", ".join(parts) + (f"; the weakest of {several} conditions" if several else "")
+    if several:
+        which = f"given {several - 1} conditions" if claim.get("conditional") else f"the weakest of {several}"
+        return ", ".join(parts) + f"; {which}{'' if claim.get('conditional') else ' conditions'}"
+    return ", ".join(parts)
 
 
 def forest(interval: Interval, bounds: Sequence[float | None], unit: str) -> dict[str, Any] | None:

@@ -16,7 +16,12 @@ MET = {
 
 INDEPENDENT = {
     "fastmri": "fastmri",
-    "mrd": "ismrmrd",
+    "m4raw": "fastmri",
+    "skmtea": "deepinv",
+    "cc359": "deepinv",
+    "cmrxrecon": "deepinv",
+    "bart": "bart",
+    "mrd": "ismrmrd, mrpro",
     "smurf": "twixtools",
     "twix": "twixtools",
     "nifti": "nibabel",
@@ -25,7 +30,10 @@ INDEPENDENT = {
     "matlab": "scipy",
     "numpy": "numpy",
 }
-"""The independent package that opens, or wrote, the reader's miniature in a test."""
+"""The independent package that opens, or wrote, the reader's miniature in a test.
+
+deepinv and mrpro are opened in environments of their own (`RESHIM_PEERS`, tests/scans/peers.py).
+"""
 
 _FIELD = re.compile(r"^(Origin|Licence|Layout|Quirks|Not done|Unverified|Ours|Citation)\s+(.*)$")
 
