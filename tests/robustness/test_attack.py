@@ -6,6 +6,7 @@ import pytest
 import torch
 from tests.conftest import make_measurement
 
+from reshim.adaptation.fitted_decoder import FittedDecoder
 from reshim.classical import METHODS
 from reshim.classical.grappa import Grappa
 from reshim.classical.l1_wavelet import L1Wavelet
@@ -23,6 +24,7 @@ from reshim.robustness.attack import (
     added,
     onto_sphere,
 )
+from reshim.robustness.joint_attack import JointAttack
 from reshim.robustness.through import followed, has_gradient
 from reshim.training.objectives import norms
 from reshim.training.run_folder import Trained
@@ -201,3 +203,27 @@ def test_a_slice_is_attacked_alike_alone_and_in_its_volume():
 
 def test_scaling_to_a_sphere_leaves_silence_silent():
     assert not onto_sphere(torch.zeros(1, 1, 2, 2, dtype=torch.complex64), torch.ones(1, 1, 1, 1)).abs().any()
+
+
+def test_an_untrained_network_is_attacked_jointly_with_its_fit():
+    measurement, images = make_measurement(rows=24, columns=24, n_coils=3, acceleration=2, center=8, n=2)
+    decoder = FittedDecoder(iterations=60, channels=16, layers=3)
+    attack = JointAttack(budget=0.1, iterations=80, begin=20, pull=0.5, maps="kept")
+    attacked = attack.of_measurement(measurement, decoder, images.abs())
+    change = attacked.kspace - measurement.kspace
+    torch.testing.assert_close(norms(change), 0.1 * norms(measurement.kspace))
+    assert not change[(~measurement.mask).expand_as(change)].abs().any()
+    noisy = RandomNoise(0.1, maps="kept").of_measurement(measurement, decoder, images.abs())
+
+    def error(measurement):
+        return float((decoder(measurement).abs() - images.abs()).norm())
+
+    assert error(attacked) > 1.1 * error(noisy)
+    again = attack.of_measurement(measurement, decoder, images.abs())
+    assert torch.equal(again.kspace, attacked.kspace)
+
+
+def test_a_method_that_fits_nothing_cannot_be_attacked_jointly():
+    measurement, images = make_measurement(**SMALL)
+    with pytest.raises(UserError, match="fits no network"):
+        JointAttack().of_measurement(measurement, Sense(), images.abs())

@@ -7,14 +7,14 @@ from tests.studies.answers import verdicts
 
 from reshim.cli import main
 from reshim.rows import read_rows
-from reshim.studies.adversarial import BUDGETS, CLAIMS, FOLLOWED, MIDDLE
+from reshim.studies.adversarial import BUDGETS, CLAIMS, FOLLOWED, MIDDLE, UNTRAINED
 
 
 def planted(slope: float, masked: str = ""):
     """Gradients take `slope` times the budget; noise and searches a tenth of it, and more where masked."""
 
     def value(where):
-        share = 1.0 if where["attack"] in ("gradient", "two starts") else 0.1
+        share = 1.0 if where["attack"] in ("gradient", "two starts", "joint") else 0.1
         if where["attack"] == "search" and where["method"] == masked:
             share = 2.0
         return 0.9 - slope * share * where["budget"]
@@ -29,9 +29,9 @@ def test_sensitive_methods_are_seen():
 
 def test_where_attacks_take_nothing_no_sensitivity_is_seen():
     found = verdicts(CLAIMS, planted(slope=0))
-    for claim in ("trained-sensitive", "sparse-sensitive"):
+    for claim in ("trained-sensitive", "sparse-sensitive", "untrained-sensitive"):
         assert found[claim] == "contradicted"
-    for claim in ("not-noise", "dose"):
+    for claim in ("not-noise", "joint-not-noise", "dose"):
         assert found[claim] in ("undecided", "contradicted")
 
 
@@ -47,6 +47,7 @@ def test_the_tiny_form_attacks_every_method_at_every_budget(tmp_path):
     columns = [table[name].to_pylist() for name in ("method", "attack", "budget")]
     found = set(zip(*columns, strict=True))
     assert {(method, "gradient", budget) for method in FOLLOWED for budget in BUDGETS} <= found
+    assert {(UNTRAINED, kind, MIDDLE) for kind in ("noise", "joint")} <= found
     assert {("GRAPPA", "search", MIDDLE), ("GRAPPA", "transfer from unrolled", MIDDLE)} <= found
     claims = json.loads((tmp_path / "summary.json").read_text())["claims"]
     assert not [claim["id"] for claim in claims if claim["verdict"] == "unanswered"]

@@ -109,19 +109,24 @@ class FittedDecoder:
             )
         return self._fit(measurement.with_maps(self.estimate), self.start, None)[0]
 
+    def begun(self, measurement: Measurement) -> tuple[ConvDecoder, Tensor]:
+        """The network of a slice before any fit, and what k-space is multiplied by for it."""
+        network = self._network(measurement, self.start)
+        return network, _scale(network, measurement, self.combine)
+
     @torch.enable_grad()
     def _fit(
         self, measurement: Measurement, start: ConvDecoder | None, deadline: float | None
     ) -> tuple[ConvDecoder, Tensor, str]:
         network = self._network(measurement, start)
-        wanted = _acquired(measurement)
         scale = _scale(network, measurement, self.combine)
+        wanted = _acquired(measurement)
         energy = (wanted * scale).abs().square().sum().clamp_min(torch.finfo(scale.dtype).tiny)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
         steps = self._steps(start)
         best, best_weights, step = float("inf"), copy.deepcopy(network.state_dict()), 0
         for step in range(steps + 1):
-            misfit = torch.where(measurement.mask, self._kspace(network, measurement) - scale * wanted, 0)
+            misfit = torch.where(measurement.mask, self.kspace_of(network, measurement) - scale * wanted, 0)
             error = misfit.abs().square().sum() / energy
             if error.item() < BETTER * best:
                 best, best_weights = error.item(), copy.deepcopy(network.state_dict())
@@ -163,7 +168,7 @@ class FittedDecoder:
             network.load_state_dict(start.state_dict())
         return network.to(measurement.kspace.device)
 
-    def _kspace(self, network: ConvDecoder, measurement: Measurement) -> KSpace:
+    def kspace_of(self, network: ConvDecoder, measurement: Measurement) -> KSpace:
         """(1, coil, row, column): the network's image or images, as every coil would have seen them."""
         images = _complex(network())
         if self.combine == "maps":
@@ -174,7 +179,7 @@ class FittedDecoder:
     def _image(self, network: ConvDecoder, scale: Tensor, measurement: Measurement) -> Image:
         if self.combine == "maps" and not self.consistency:
             return _complex(network())[:, 0] / scale
-        kspace = self._kspace(network, measurement) / scale
+        kspace = self.kspace_of(network, measurement) / scale
         if self.consistency:
             kspace = torch.where(measurement.mask, _acquired(measurement), kspace)
         return (measurement.maps[:, 0].conj() * to_image(kspace)).sum(-3)  # type: ignore[index]

@@ -72,7 +72,7 @@ class RandomNoise(Attack):
 
     def perturbation(self, measurement: Measurement, method: Reconstructor, damage: Damage) -> KSpace:
         """Noise scaled to the radius."""
-        return onto_sphere(_noise(measurement, self.seed, "noise"), _radius(measurement, self.budget))
+        return onto_sphere(noise_of(measurement, self.seed, "noise"), radius_of(measurement, self.budget))
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ class GradientAttack(Attack):
 
     def perturbation(self, measurement: Measurement, method: Reconstructor, damage: Damage) -> KSpace:
         """The worst of every slice."""
-        image_of, radius = followed(method), _radius(measurement, self.budget)
+        image_of, radius = followed(method), radius_of(measurement, self.budget)
         worst = _Worst(measurement)
         for restart in range(self.restarts):
-            found = onto_sphere(_noise(measurement, self.seed, f"start {restart}"), radius)
+            found = onto_sphere(noise_of(measurement, self.seed, f"start {restart}"), radius)
             for step in range(self.steps + 1):
                 with torch.enable_grad():
                     found = found.detach().requires_grad_(True)
@@ -124,12 +124,12 @@ class RandomSearch(Attack):
 
     def perturbation(self, measurement: Measurement, method: Reconstructor, damage: Damage) -> KSpace:
         """The worst of every slice."""
-        radius = _radius(measurement, self.budget)
+        radius = radius_of(measurement, self.budget)
         if measurement.maps is None:
             raise ValueError(f"{measurement.name}: random search looks through coil maps; fill them in first")
         operator = SenseOperator.of(measurement)
         generator = generator_of(measurement.name, measurement.slices, self.seed, "random search")
-        start = onto_sphere(_noise(measurement, self.seed, "start 0"), radius)
+        start = onto_sphere(noise_of(measurement, self.seed, "start 0"), radius)
         worst = _Worst(measurement)
         worst.keep(start, damage(method(added(measurement, start))))
         for _ in range(self.queries - 1):
@@ -211,11 +211,12 @@ def _damage(target: Tensor, crop: tuple[int, int]) -> Damage:
     return damage
 
 
-def _radius(measurement: Measurement, budget: float) -> Tensor:
+def radius_of(measurement: Measurement, budget: float) -> Tensor:
+    """(batch, 1, 1, 1): the norm that a perturbation of each slice may have."""
     return budget * norms(acquired(measurement, measurement.kspace))
 
 
-def _noise(measurement: Measurement, seed: int, purpose: str) -> KSpace:
+def noise_of(measurement: Measurement, seed: int, purpose: str) -> KSpace:
     """Drawn slice by slice, so that a slice alone draws what it draws in its volume."""
     numbers = measurement.slices or range(measurement.kspace.shape[0])
     kspace = measurement.kspace

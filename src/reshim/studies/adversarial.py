@@ -24,6 +24,7 @@ from reshim.report.blocks import (
     TextBlock,
 )
 from reshim.robustness.attack import Attack, GradientAttack, RandomNoise, RandomSearch, Transfer
+from reshim.robustness.joint_attack import JointAttack
 from reshim.studies import families, lab
 from reshim.studies.embedded import Embedded
 from reshim.studies.study import Study
@@ -42,6 +43,9 @@ SENSITIVE = 0.02
 
 FOLLOWED = (*families.NETWORKS, *families.SPARSE, "CG-SENSE")
 """Methods with a gradient from image to samples; GRAPPA meets random search and the others' attacks."""
+
+UNTRAINED = families.UNTRAINED[0]
+"""Fitted to each slice; attacked jointly with its fit, because nobody walks back through all of its steps."""
 
 SOURCES = ("unrolled", "L1-wavelet")
 """Whose attacks the others meet."""
@@ -85,6 +89,17 @@ CLAIMS = (
         f"every sparse method loses more than {SENSITIVE} to a perturbation of {MIDDLE:.0%}",
         AllOf(tuple(LowerBoundAbove(loss(name), SENSITIVE) for name in families.SPARSE)),
         paper="10.5 dB (L1-wavelet) at 8 % of the full k-space, one slice",
+    ),
+    Claim(
+        "untrained-sensitive",
+        f"the {UNTRAINED} loses more than {SENSITIVE} to {MIDDLE:.0%}, made jointly with its fit",
+        LowerBoundAbove(loss(UNTRAINED, "joint"), SENSITIVE),
+        paper="1.4 dB (ConvDecoder) at 8 % of the full k-space, one slice",
+    ),
+    Claim(
+        "joint-not-noise",
+        f"that perturbation takes more from the {UNTRAINED} than noise of the same norm",
+        LowerBoundAbove(Difference(under(UNTRAINED, "noise"), under(UNTRAINED, "joint"))),
     ),
     Claim(
         "not-noise",
@@ -140,6 +155,11 @@ def run(study: Study) -> None:
         others = {name: method for name, method in methods.items() if name != source}
         lent = Transfer(MIDDLE, attack=own, source=methods[source])
         _score(study, others, f"transfer from {source}", MIDDLE, lent)
+    untrained = families.tuned(study, HOME, families.UNTRAINED)
+    _score(study, untrained, "none", 0.0, None)
+    _score(study, untrained, "noise", MIDDLE, RandomNoise(MIDDLE))
+    joint = JointAttack(MIDDLE, iterations=4, begin=2) if study.tiny else JointAttack(MIDDLE)
+    _score(study, untrained, "joint", MIDDLE, joint)
 
 
 def _score(
@@ -189,6 +209,17 @@ def page(study: Study) -> tuple[Block, ...]:
             "method's gradient is masked. GRAPPA has no gradient.",
             methods=tuple(Choice(name, {"method": name}) for name in FOLLOWED),
             tests=middle,
+            where=lab.SHOWN,
+        ),
+        MatrixBlock(
+            f"The {UNTRAINED} at {MIDDLE:.0%}",
+            "Weights and perturbation are optimised together; the network is then fitted to the attacked "
+            "samples from its first weights.",
+            methods=(Choice(UNTRAINED, {"method": UNTRAINED}),),
+            tests=tuple(
+                Choice(kind, {"attack": kind, "budget": 0.0 if kind == "none" else MIDDLE})
+                for kind in ("none", "noise", "joint")
+            ),
             where=lab.SHOWN,
         ),
         TableBlock(
