@@ -128,7 +128,7 @@ class Shift:
             ),
             Claim(
                 f"share-{ending}",
-                f"fitting the {kind.name} to each scan closes the gap; defined where gap and home hold",
+                f"fitting the {kind.name} to each scan and reconciling closes the gap; where gap and home hold",
                 Given(LowerBoundAtLeast(share_of_gap(source, adapted, target), CLOSED), (gapped, *at_home)),
                 paper=share,
                 unit="share",
@@ -152,7 +152,7 @@ class Shift:
             ),
             Claim(
                 f"home-safe-{ending}",
-                f"fitting the {kind.name} to each scan of its own distribution does no harm",
+                f"fitting and reconciling the {kind.name} on scans of its own distribution does no harm",
                 LowerBoundAtLeast(
                     Difference(
                         on(kind.of(self.source, ADAPTED), self.source), on(kind.of(self.source), self.source)
