@@ -64,16 +64,26 @@ def test_auto_leaves_a_usual_scan_to_the_fall_back_and_says_so():
     assert "0.40" in outcome.reason[0]
 
 
-def test_auto_adapts_to_an_unusual_scan():
+def test_auto_fits_to_an_unusual_scan_where_it_is_asked_to():
     measurement, _ = make_measurement(columns=88, n=2, noise=1e-3)
     settings = {"steps": 40, "learning_rate": 2e-2, "warm_up": 1, "check_every": 5, "judge_share": 0.1}
     base = AdaptedAtTestTime(Gain(0.6), Gain(0.6), **settings)
-    outcome = AdaptedWhereUnusual(base, lambda measurement: 3.0).explain(measurement)
+    outcome = AdaptedWhereUnusual(base, lambda measurement: 3.0, fits=True).explain(measurement)
     assert all(outcome.adapted)
     assert "beyond" in outcome.reason[0]
 
 
-def test_auto_adapts_where_nobody_can_foretell_the_quality():
+def test_auto_reconciles_an_unusual_scan_and_moves_no_weight():
+    measurement, _ = make_measurement(columns=88, n=2, noise=1e-3)
+    base = AdaptedAtTestTime(Gain(0.6), Gain(0.7))
+    outcome = AdaptedWhereUnusual(base, lambda measurement: 3.0, None, None).explain(measurement)
+    assert not any(outcome.adapted)
+    assert "beyond" in outcome.reason[0]
+    assert "reconciled" in outcome.reason[0]
+    torch.testing.assert_close(outcome.image, Reconciled(Gain(0.7))(measurement))
+
+
+def test_auto_reconciles_where_nobody_can_foretell_the_quality():
     measurement, _ = make_measurement(columns=88, n=1, noise=1e-3)
 
     @dataclass
@@ -86,7 +96,7 @@ def test_auto_adapts_where_nobody_can_foretell_the_quality():
     at_a_loss = AdaptedWhereUnusual(base, lambda measurement: 0.5, lambda measurement: Foretold("far"), None)
     reason = at_a_loss.explain(measurement).reason[0]
     assert "quality far" in reason
-    assert "judging fold" in reason
+    assert "reconciled" in reason
 
 
 def test_a_classical_method_takes_over_with_a_warning_just_where_it_is_better(caplog):

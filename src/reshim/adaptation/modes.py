@@ -3,8 +3,8 @@
 ``reconcile``          no weight moves: one solve brings the image, the samples and sparsity together
 ``slice``, ``volume``  test-time training with held-out folds and a guard, weights of each slice or shared;
                        what is handed out is reconciled
-``auto``               leave the scan as it is where it looks like the training data, adapt (volume) and
-                       reconcile where it does not; a classical method's image where that is better
+``auto``               leave the scan as it is where it looks like the training data, reconcile where it
+                       does not; a classical method's image where that is better
 ``reference``          the algorithm of the released code
 """
 
@@ -71,15 +71,15 @@ class Foretells(Protocol):
 
 @dataclass(frozen=True)
 class AdaptedWhereUnusual:
-    """Leave a scan alone that looks like the training data; adapt to one that does not, and reconcile it.
+    """Leave a scan alone that looks like the training data; reconcile one that does not.
 
     Usual is a scan whose shift score is within what training saw, and about which the foreteller, if there is
-    one, is not at a loss. Where adapting shows no gain on the judging fold, a classical method is judged in
-    its place, by the same rule, and handed out with a warning if it predicts the held-out samples better.
+    one, is not at a loss. Where no fit was handed out, a classical method is judged in the reconciled image's
+    place, and handed out with a warning if it predicts held-out samples better.
     """
 
     adapted: AdaptedAtTestTime
-    """What is done where the scan is unusual; its fall-back is what is handed out where it is not."""
+    """Holds out the samples that judge, and fits where `fits`; its fall-back is handed out on usual scans."""
 
     shift_score: ShiftScore = field(metadata={"digest": False})
     """Of the run's own training statistics."""
@@ -89,6 +89,10 @@ class AdaptedWhereUnusual:
 
     classical: Reconstructor | None = field(default_factory=L1Wavelet)
     """What is handed out where the network is at a loss; None never does."""
+
+    fits: bool = False
+    """Whether weights are fitted before reconciling. That takes forty times as long, and behind the guard
+    it changed the score by less than 0.003 on simulated shifts (LOG.md, 2026-11-22)."""
 
     has_phase = True
 
@@ -109,7 +113,7 @@ class AdaptedWhereUnusual:
         why = f"shift score {score:.2f} is {'beyond' if score > USUAL_SHIFT else 'within'} what training saw"
         if unknown is not None:
             why += f", quality {unknown}"
-        outcome = Reconciled(self.adapted).explain(measurement)
+        outcome = Reconciled(self.adapted if self.fits else self.adapted.fallback).explain(measurement)
         if not any(outcome.adapted) and self.classical is not None:
             outcome = self._or_classical(measurement, outcome, self.classical)
         reasons = tuple(f"{why}; {reason}" for reason in outcome.reason)

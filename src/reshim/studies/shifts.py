@@ -128,7 +128,7 @@ class Shift:
             ),
             Claim(
                 f"share-{ending}",
-                f"fitting the {kind.name} to each scan and reconciling closes the gap; where gap and home hold",
+                f"fitting and reconciling the {kind.name} closes the gap; defined where gap and home hold",
                 Given(LowerBoundAtLeast(share_of_gap(source, adapted, target), CLOSED), (gapped, *at_home)),
                 paper=share,
                 unit="share",
