@@ -52,7 +52,8 @@ class UpsamplingBlock(nn.Module):
         if torch.is_grad_enabled() or image.device.type != "cpu":
             return normalise_and_activate(self.layers["0"](image))
         n_batch, _, rows, columns = image.shape
-        weight = self.layers["0"].get_parameter("weight").flatten(1).t()
+        # By attribute: where weights are opened in part, `weight` is computed and no parameter.
+        weight: Tensor = self.layers["0"].weight.flatten(1).t()  # type: ignore[operator,union-attr]
         quarters = torch.matmul(weight, image.flatten(2))
         # The statistics of a channel do not depend on where its pixels will lie.
         channels = normalise_and_activate(quarters.view(n_batch, -1, 4 * rows, columns))
