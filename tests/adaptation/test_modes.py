@@ -38,7 +38,24 @@ def test_slice_and_volume_share_or_do_not_share_weights():
 def test_a_run_without_fall_back_falls_back_to_itself():
     run = Run(Gain(0.6))
     assert adapted(run, "volume").base.fallback is run.network
-    assert adapted(run, "reconcile").base is run.network
+    assert adapted(run, "reconcile").base.network is run.network
+
+
+def test_without_a_fit_a_volume_meets_the_network_a_few_slices_at_a_time():
+    measurement, _ = make_measurement(n=5, noise=1e-3)
+    sizes = []
+
+    class Counting(Gain):
+        def forward(self, measurement):
+            sizes.append(measurement.kspace.shape[0])
+            return super().forward(measurement)
+
+    run = Run(Counting(0.8))
+    usual, unusual = (adapted(run, "auto", shift_score=lambda _, score=score: score) for score in (0.4, 3.0))
+    for method in (adapted(run, "reconcile"), usual, unusual):
+        sizes.clear()
+        assert method(measurement).shape[0] == 5
+        assert max(sizes) == 4
 
 
 def test_reconciling_moves_no_weight():

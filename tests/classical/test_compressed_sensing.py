@@ -101,6 +101,22 @@ def test_near_an_image_and_without_sparsity_it_is_the_regularised_solve():
     assert (found - expected).norm() < 1e-6 * expected.norm()
 
 
+def test_near_an_image_a_fully_sampled_scan_has_a_closed_form():
+    measurement, images = make_measurement(rows=48, columns=32, acceleration=1, dtype=torch.complex128)
+    settings = {"times_noise": False, "shifts": False, "iterations": 60, "shrink_coarsest": True}
+    anchor, closeness = 0.5 * images, 2000.0
+    found = L1Wavelet(weight=0.05, **settings).near(measurement, anchor, closeness)
+    pull = closeness * relative_noise(measurement)[:, None, None]
+    # Between the scan and the image, and then shrunk by what is left of the weight.
+    mean, wavelet = (images + pull * anchor) / (1 + pull), Wavelet(2)
+    real, imaginary = wavelet.analyse(mean.real), wavelet.analyse(mean.imag)
+    limit = 0.05 * intensity_scale(measurement)[:, None, None] / (1 + pull)
+    factor = (1 - limit / torch.hypot(real, imaginary)).clamp_min(0)
+    expected = torch.complex(wavelet.synthesise(real * factor), wavelet.synthesise(imaginary * factor))
+    assert float(pull.min()) > 0.05
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
 def test_an_image_that_explains_the_samples_and_has_no_wavelets_to_lose_stays():
     measurement, images = make_measurement(acceleration=3, dtype=torch.complex128)
     measurement = dataclasses.replace(measurement, noise_std=torch.ones(images.shape[0]) * 1e-9)

@@ -42,6 +42,34 @@ class Snapshot(Protocol):
 
 
 @dataclass(frozen=True)
+class InBatches:
+    """A network on a few slices at a time, so that memory does not grow with the volume.
+
+    It computes where its weights lie; the measurement stays where it is, and the image comes back to it.
+    """
+
+    network: nn.Module
+
+    size: int = 4
+    """Slices at a time."""
+
+    train_seed: int | None = None
+
+    @property
+    def has_phase(self) -> bool:
+        """False for a magnitude network."""
+        return bool(getattr(self.network, "has_phase", True))
+
+    @torch.no_grad()
+    def __call__(self, measurement: Measurement) -> Image:
+        """Return the image."""
+        device = next(self.network.parameters()).device
+        parts = torch.arange(measurement.kspace.shape[0]).split(self.size)
+        images = [self.network(measurement.take(chosen.tolist()).to(device)) for chosen in parts]
+        return torch.cat(images).to(measurement.kspace.device)
+
+
+@dataclass(frozen=True)
 class AdaptedAtTestTime:
     """A reconstructor around a reconstructor: every scan (or slice) gets its own copy of ``base``."""
 
@@ -138,6 +166,11 @@ class AdaptedAtTestTime:
         if self.from_neighbour and self.scope != "slice":
             raise ValueError("slices that share weights have no neighbour to begin at; set scope 'slice'")
 
+    @property
+    def left_as_is(self) -> InBatches:
+        """The fall-back as a reconstructor: what is handed out where nothing is fitted."""
+        return InBatches(self.fallback, self.batch_slices, self.train_seed)
+
     def __call__(self, measurement: Measurement) -> Image:
         """Return the adapted image, or the fall-back's."""
         return self.explain(measurement).image
@@ -177,7 +210,7 @@ class AdaptedAtTestTime:
             f"{'adapted' if accepted else 'fall-back'}"
         )
         handed_out = network if accepted or not self.guarded else self.fallback
-        image = _in_batches(handed_out, measurement, self.batch_slices)
+        image = InBatches(handed_out, self.batch_slices)(measurement)
         return Outcome(image, (accepted,) * n_items, (reason,) * n_items), network
 
     @torch.enable_grad()
@@ -247,9 +280,9 @@ class AdaptedAtTestTime:
     ) -> float:
         network.eval()
         seen = seen_through(measurement, folds.fit)
-        image = _in_batches(network, seen, self.batch_slices)
+        image = InBatches(network, self.batch_slices)(seen)
         if self.on_snapshot is not None:
-            full = _in_batches(network, measurement, self.batch_slices)
+            full = InBatches(network, self.batch_slices)(measurement)
             self.on_snapshot(step, time.perf_counter() - started, full)
         network.train()
         return fold_error(image, measurement, folds.stop).mean().item()
@@ -261,8 +294,8 @@ class AdaptedAtTestTime:
         Both see the samples of the fitting and the stopping fold.
         """
         seen = seen_through(measurement, folds.fit | folds.stop)
-        adapted = _in_batches(network, seen, self.batch_slices)
-        return gain_of(adapted, _in_batches(self.fallback, seen, self.batch_slices), measurement, folds.judge)
+        adapted = InBatches(network, self.batch_slices)(seen)
+        return gain_of(adapted, self.left_as_is(seen), measurement, folds.judge)
 
     @torch.no_grad()
     def gain_of_other(
@@ -307,18 +340,6 @@ def unit_energies(image: Image, measurement: Measurement, fold: Mask) -> Tensor:
 
 def _draw(n_items: int, batch: int, generator: torch.Generator) -> Tensor:
     return torch.randperm(n_items, generator=generator)[:batch]
-
-
-@torch.no_grad()
-def _in_batches(network: nn.Module, measurement: Measurement, size: int) -> Image:
-    """The network on a few slices at a time, so that memory does not grow with the volume.
-
-    The network computes where its weights lie; the measurement stays where it is, and so does the image.
-    """
-    device = next(network.parameters()).device
-    parts = torch.arange(measurement.kspace.shape[0]).split(size)
-    images = [network(measurement.take(chosen.tolist()).to(device)) for chosen in parts]
-    return torch.cat(images).to(measurement.kspace.device)
 
 
 def _weights(network: nn.Module) -> dict[str, Tensor]:

@@ -119,8 +119,8 @@ class FittedDecoder:
         self, measurement: Measurement, start: ConvDecoder | None, deadline: float | None
     ) -> tuple[ConvDecoder, Tensor, str]:
         network = self._network(measurement, start)
-        scale = _scale(network, measurement, self.combine)
         wanted = _acquired(measurement)
+        scale = _scale(network, measurement, self.combine)
         energy = (wanted * scale).abs().square().sum().clamp_min(torch.finfo(scale.dtype).tiny)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
         steps = self._steps(start)

@@ -12,11 +12,10 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from torch import nn
 
 from reshim.adaptation import MODES
-from reshim.adaptation.at_test_time import AdaptedAtTestTime
+from reshim.adaptation.at_test_time import AdaptedAtTestTime, InBatches
 from reshim.adaptation.reconciled import Reconciled
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.classical.l1_wavelet import L1Wavelet
@@ -106,14 +105,13 @@ class AdaptedWhereUnusual:
         score = self.shift_score(measurement)
         unknown = None if self.foretell is None else self.foretell(measurement).unknown
         if score <= USUAL_SHIFT and unknown is None:
-            with torch.no_grad():
-                image = self.adapted.fallback(measurement)
+            image = self.adapted.left_as_is(measurement)
             why = f"shift score {score:.2f} is within what training saw; left as it is"
             return Outcome(image, (False,) * image.shape[0], (why,) * image.shape[0])
         why = f"shift score {score:.2f} is {'beyond' if score > USUAL_SHIFT else 'within'} what training saw"
         if unknown is not None:
             why += f", quality {unknown}"
-        outcome = Reconciled(self.adapted if self.fits else self.adapted.fallback).explain(measurement)
+        outcome = Reconciled(self.adapted if self.fits else self.adapted.left_as_is).explain(measurement)
         if not any(outcome.adapted) and self.classical is not None:
             outcome = self._or_classical(measurement, outcome, self.classical)
         reasons = tuple(f"{why}; {reason}" for reason in outcome.reason)
@@ -121,7 +119,7 @@ class AdaptedWhereUnusual:
 
     def _or_classical(self, measurement: Measurement, left: Outcome, classical: Reconstructor) -> Outcome:
         """The classical method's image, if it predicts the judging fold better than what is handed out."""
-        gain, error = self.adapted.gain_of_other(classical, Reconciled(self.adapted.fallback), measurement)
+        gain, error = self.adapted.gain_of_other(classical, Reconciled(self.adapted.left_as_is), measurement)
         name, found = type(classical).__name__, f"gain {gain:.2e} with standard error {error:.1e}"
         if gain <= self.adapted.margin * error:
             reasons = tuple(f"{reason}; {name} no better: {found}" for reason in left.reason)
@@ -159,7 +157,7 @@ def adapted(
     fallback = run.fallback if run.fallback is not None else run.network
     seed = getattr(run, "train_seed", None)
     if mode == "reconcile":
-        return Reconciled(fallback, train_seed=seed)
+        return Reconciled(InBatches(fallback), train_seed=seed)
     if mode == "reference":
         return ReferenceAdaptation(run.network, budget_seconds=budget_seconds, train_seed=seed)
     if mode not in ("slice", "volume", "auto"):

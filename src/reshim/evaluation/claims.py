@@ -280,16 +280,12 @@ def _judge_one(rows: Rows, claim: Claim) -> dict[str, Any]:
     rules = rules_of(claim.rule)
     intervals = [_enough(rows.interval(rule.quantity, rule.confidence)) for rule in rules]
     verdicts = [_verdict(rule, interval) for rule, interval in zip(rules, intervals, strict=True)]
-    weakest = 0
-    if not isinstance(claim.rule, Given):
-        weakest = min(range(len(rules)), key=lambda index: _margin(rules[index], intervals[index]))
-    interval = intervals[weakest]
-    verdict, note = _joint(verdicts), interval.note
     if isinstance(claim.rule, Given):
-        verdict = verdicts[0]
-        failing = next((index for index in range(1, len(rules)) if verdicts[index] != "holds"), None)
-        if failing is not None:
-            verdict, note = "unanswered", f"{verdicts[failing]}: {rules[failing]}"
+        shown, (verdict, note) = 0, _given(verdicts, rules)
+    else:
+        shown = min(range(len(rules)), key=lambda index: _margin(rules[index], intervals[index]))
+        verdict, note = _joint(verdicts), ""
+    interval = intervals[shown]
     judged = {
         "id": claim.id,
         "claim": claim.claim,
@@ -301,8 +297,8 @@ def _judge_one(rows: Rows, claim: Claim) -> dict[str, Any]:
         "unit": claim.unit,
         "paper": claim.paper,
         "verdict": verdict,
-        "note": note,
-        "bounds": list(rules[weakest].bounds),
+        "note": note or interval.note,
+        "bounds": list(rules[shown].bounds),
         "n_subjects": interval.n_subjects,
         "n_seeds": interval.n_seeds,
     }
@@ -337,6 +333,14 @@ def _verdict(rule: Rule, interval: Interval) -> Verdict:
     if rule.holds(interval):
         return "holds"
     return "contradicted" if rule.contradicted(interval) else "undecided"
+
+
+def _given(verdicts: Sequence[Verdict], rules: Sequence[Rule]) -> tuple[Verdict, str]:
+    """The first rule's verdict where all the others hold; else unanswered, and which does not."""
+    for verdict, condition in zip(verdicts[1:], rules[1:], strict=True):
+        if verdict != "holds":
+            return "unanswered", f"{verdict}: {condition}"
+    return verdicts[0], ""
 
 
 def _joint(verdicts: Sequence[Verdict]) -> Verdict:

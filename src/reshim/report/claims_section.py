@@ -99,10 +99,10 @@ def _basis(claim: dict[str, Any]) -> str:
     parts = [count(subjects, "subject")] if subjects else []
     parts += [count(seeds, "training seed")] if seeds else []
     several = len(claim.get("parts") or [])
-    if several:
-        which = f"given {several - 1} conditions" if claim.get("conditional") else f"the weakest of {several}"
-        return ", ".join(parts) + f"; {which}{'' if claim.get('conditional') else ' conditions'}"
-    return ", ".join(parts)
+    which = f"the weakest of {several} conditions"
+    if claim.get("conditional"):
+        which = f"given {count(several - 1, 'condition')}"
+    return ", ".join(parts) + (f"; {which}" if several else "")
 
 
 def forest(interval: Interval, bounds: Sequence[float | None], unit: str) -> dict[str, Any] | None:

@@ -11,7 +11,6 @@ samples with maps estimated from them, as after a scan, unless `maps` is "kept".
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -25,9 +24,27 @@ from reshim.robustness.disturbance import Disturbance
 from reshim.robustness.through import followed
 from reshim.seeds import generator_of
 from reshim.training.objectives import norms
-from reshim.types import Image, KSpace, Measurement, Reconstructor
+from reshim.types import Image, KSpace, Measurement, RealImage, Reconstructor
 
-Damage = Callable[[Image], Float[Tensor, " batch"]]
+
+@dataclass(frozen=True)
+class Damage:
+    """How far an image's magnitude is from a target, in squares over the target's energy, slice by slice."""
+
+    target: RealImage
+    """(batch, row, column), cut to `crop`."""
+
+    crop: tuple[int, int]
+
+    def __call__(self, image: Image) -> Float[Tensor, " batch"]:
+        """Of an image on the full matrix."""
+        energy = self.target.square().sum((-2, -1))
+        energy = torch.where(energy > 0, energy, 1)
+        return (center_crop(image.abs(), self.crop) - self.target).square().sum((-2, -1)) / energy
+
+    def item(self, index: int) -> "Damage":
+        """That of one slice alone."""
+        return replace(self, target=self.target[index : index + 1])
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ class Attack(Disturbance):
         if self.budget == 0:
             return measurement
         target = method(measurement).abs() if self.towards == "own" else reference
-        damage = _damage(center_crop(target, measurement.crop), measurement.crop)
+        damage = Damage(center_crop(target, measurement.crop), measurement.crop)
         attacked = added(measurement, self.perturbation(measurement, method, damage))
         return attacked if self.maps == "kept" else replace(attacked, maps=None)
 
@@ -199,16 +216,6 @@ def onto_sphere(perturbation: KSpace, radius: Tensor) -> KSpace:
     """Scaled to a norm, slice by slice; 0 stays 0."""
     size = norms(perturbation)
     return perturbation * torch.where(size > 0, radius / size.clamp_min(torch.finfo(size.dtype).tiny), 0)
-
-
-def _damage(target: Tensor, crop: tuple[int, int]) -> Damage:
-    energy = target.square().sum((-2, -1))
-    energy = torch.where(energy > 0, energy, 1)
-
-    def damage(image: Image) -> Float[Tensor, " batch"]:
-        return (center_crop(image.abs(), crop) - target).square().sum((-2, -1)) / energy
-
-    return damage
 
 
 def radius_of(measurement: Measurement, budget: float) -> Tensor:

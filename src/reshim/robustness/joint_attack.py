@@ -41,13 +41,13 @@ class JointAttack(Attack):
                 "jointly; give GradientAttack, or RandomSearch where there is no gradient"
             )
         n_slices = measurement.kspace.shape[0]
-        return torch.cat([self._of_slice(measurement, index, method, damage) for index in range(n_slices)])
+        return torch.cat(
+            [self._of_slice(measurement.item(i), method, damage.item(i)) for i in range(n_slices)]
+        )
 
     @torch.enable_grad()
-    def _of_slice(
-        self, measurement: Measurement, index: int, method: FittedDecoder, damage: Damage
-    ) -> KSpace:
-        item = measurement.item(index).with_maps(method.estimate)
+    def _of_slice(self, item: Measurement, method: FittedDecoder, damage: Damage) -> KSpace:
+        item = item.with_maps(method.estimate)
         network, scale = method.begun(item)
         samples = acquired(item, item.kspace)
         energy = samples.abs().square().sum().clamp_min(torch.finfo(scale.dtype).tiny)
@@ -63,12 +63,8 @@ class JointAttack(Attack):
             kspace = method.kspace_of(network, item) / scale
             loss = torch.where(item.mask, kspace - target, 0).abs().square().sum() / energy
             if entered:
-                images = item.maps[:, 0].conj() * to_image(kspace)  # type: ignore[index]
-                # The damage of one slice, asked of a volume whose other slices are as they were.
-                volume = measurement.kspace.new_zeros(
-                    measurement.kspace.shape[0], *item.kspace.shape[-2:]
-                ).index_put((torch.tensor([index], device=kspace.device),), images.sum(-3))
-                loss = loss - self.pull * damage(volume)[index]
+                image = (item.maps[:, 0].conj() * to_image(kspace)).sum(-3)  # type: ignore[index]
+                loss = loss - self.pull * damage(image).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -110,7 +110,7 @@ def variants(joint: Trained, supervised: Trained, tiny: bool) -> dict[str, Calla
             learning_rate=1e-4, with_replacement=False, leak=False, return_last=False
         ),
         RECONCILED: lambda look: AtOnce(supervised, look),
-        FAST: lambda look: Closed(lambda inner: ours()(inner), look),
+        FAST: lambda look: Closed(ours(), look),
         "volume": ours(),
         "volume, last stage": ours(parameters="last-stage"),
         "volume, affine": ours(parameters="affine"),
