@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import scipy.stats
 import torch
 from tests.training.toy import record
 
@@ -13,7 +14,19 @@ from reshim.evaluation.claims import judge
 from reshim.rows import read_rows
 from reshim.studies import recipe_of
 from reshim.studies.crowd import crowd
-from reshim.studies.shift_alarm import CLAIMS, SHIFTS, TRIVIAL, keep, keep_placements, placed
+from reshim.studies.shift_alarm import (
+    CLAIMS,
+    EVERYWHERE,
+    HOME,
+    SHIFTS,
+    TRIVIAL,
+    WITHIN,
+    Watched,
+    keep,
+    keep_placements,
+    keep_ranks,
+    placed,
+)
 from reshim.studies.study import Study
 
 
@@ -40,16 +53,38 @@ def test_placements_average_to_the_area_under_the_curve(study):
     assert values == [0.625, 1.0, 0.0]
 
 
+def test_ranks_over_all_scans_and_within_a_shift(study):
+    labels = [HOME.label, *(test.label for test in SHIFTS)]
+    scans = {
+        label: Watched([record(f"{label} {n}") for n in range(20)], torch.empty(0), torch.empty(0))
+        for label in labels
+    }
+    generator = torch.Generator().manual_seed(0)
+    # What shift it is decides both; from scan to scan they fall and rise against each other.
+    from_scan_to_scan = torch.rand(20, generator=generator)
+    scores = {label: 10.0 * place + from_scan_to_scan for place, label in enumerate(labels)}
+    lost = {label: 0.1 * place - 0.01 * from_scan_to_scan for place, label in enumerate(labels)}
+    keep_ranks(study, "shift score", scores, lost, scans)
+    rows = [row for row in rows_of(study).to_pylist() if row["metric"] == "spearman"]
+    found = {among: [row["value"] for row in rows if row["test"] == among] for among in (EVERYWHERE, WITHIN)}
+    everywhere, within = (sum(values) / len(values) for values in found.values())
+    expected = scipy.stats.spearmanr(torch.cat([*scores.values()]), torch.cat([*lost.values()])).statistic
+    assert everywhere == pytest.approx(expected)
+    assert everywhere > 0.8
+    assert within == pytest.approx(-1)
+    verdict = {claim["id"]: claim for claim in judge(rows_of(study), CLAIMS)}
+    assert verdict["rank"]["holds"]
+
+
 def planted(study: Study, placement: float, error: float, covered: float) -> dict:
     scans = [record(f"scan {number}") for number in range(40)]
     for test in SHIFTS:
         keep(study, "shift score", test, "placement", scans, [placement] * 40)
-    home = recipe_of("shift-alarm").HOME
-    keep(study, "alarm", home, "mae_ssim", scans, [error] * 40)
+    keep(study, "alarm", HOME, "mae_ssim", scans, [error] * 40)
     for name in TRIVIAL:
-        keep(study, name, home, "mae_ssim", scans, [0.04] * 40)
+        keep(study, name, HOME, "mae_ssim", scans, [0.04] * 40)
     hits = [1.0] * round(40 * covered) + [0.0] * (40 - round(40 * covered))
-    keep(study, "alarm", home, "covered", scans, hits)
+    keep(study, "alarm", HOME, "covered", scans, hits)
     return {claim["id"]: claim for claim in judge(rows_of(study), CLAIMS)}
 
 
