@@ -13,7 +13,15 @@ from reshim.rows import read_rows
 from reshim.studies import STUDIES, recipe_of
 from reshim.studies.first_look import CLAIMS, METHODS
 
-IDS = ("specialists-believable", "gap", "joint-as-good", "ttt-share", "ttt-in-distribution")
+IDS = (
+    "specialists-believable",
+    "gap",
+    "joint-as-good",
+    "ttt-share",
+    "reconciled-share",
+    "ttt-in-distribution",
+    "reconciled-in-distribution",
+)
 
 
 @pytest.fixture(scope="module")

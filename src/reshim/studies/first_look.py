@@ -2,8 +2,9 @@
 
 Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271): one model for two distributions; M. Z. Darestani,
         J. Liu and R. Heckel, ICML 2022 (arXiv:2204.07204): test-time training, anatomy shift.
-Claim   one model of both is as good on each as its specialist; fitting the weights to each scan closes most
-        of the gap that the knee network has on brains, and does no harm on knees.
+Claim   one model of both is as good on each as its specialist; reconciling the image with the samples closes
+        most of the gap that the knee network has on brains, with the weights fitted to each scan before or
+        not, and does no harm on knees.
 Data    simulated knees (P) and brains (Q) of the catalog's simulated scanners; --tiny: a few small ones.
 Cost    about 8 minutes on two cores; --tiny: about a minute.
 Run     reshim study first-look
@@ -13,6 +14,8 @@ from dataclasses import replace
 
 from reshim.acquire import Scheme
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
+from reshim.adaptation.reconciled import Reconciled
+from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.classical.sense import Sense
 from reshim.classical.zero_filled import ZeroFilled
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast, PointAndInterval
@@ -46,12 +49,16 @@ NETWORK = "unrolled-tiny"
 SCHEME = Scheme("equispaced", acceleration=4)
 RIDGES = (0.2, 0.3, 0.5, 0.8, 1.3, 2.0, 3.0)
 """Multiples of the relative noise, as `Sense` counts them."""
-ADAPTED = "knee (joint), adapted"
+THRESHOLDS = (0.08, 0.13, 0.2, 0.3, 0.5, 0.8)
+"""Multiples of the noise, as `L1Wavelet` counts them."""
+RECONCILED, ADAPTED = "knee, reconciled", "knee (joint), adapted"
 METHODS = (
     "zero-filled",
     "CG-SENSE",
     "CG-SENSE, tuned on brains",
+    "L1-wavelet",
     "knee",
+    RECONCILED,
     "brain",
     "knee and brain",
     "knee and brain, equal updates",
@@ -87,9 +94,24 @@ def sense(ridge: float) -> Sense:
     return Sense(ridge=ridge)
 
 
+def wavelet(weight: float) -> L1Wavelet:
+    """The L1-wavelet method with a threshold, for tuning."""
+    return L1Wavelet(weight=weight)
+
+
 def on(method: str, anatomy: str) -> Score:
     """The score that claims are made on."""
     return score(method=method, test=anatomy, metric="ssim", target="mvue", region="support")
+
+
+def most_closed(method: str) -> LowerBoundAbove:
+    """More than half of the gap on brains is closed."""
+    return LowerBoundAbove(share_of_gap(on("knee", "brain"), on(method, "brain"), on("brain", "brain")), 0.5)
+
+
+def no_harm(method: str) -> LowerBoundAtLeast:
+    """Nothing is lost on knees."""
+    return LowerBoundAtLeast(Difference(on(method, "knee"), on("knee", "knee")), -0.001)
 
 
 CLAIMS = (
@@ -121,16 +143,19 @@ CLAIMS = (
     ),
     Claim(
         "ttt-share",
-        "fitting the knee network to each brain closes most of the gap",
-        LowerBoundAbove(share_of_gap(on("knee", "brain"), on(ADAPTED, "brain"), on("brain", "brain")), 0.5),
+        "fitting the knee network to each brain, and reconciling, closes most of the gap",
+        most_closed(ADAPTED),
         paper="1.05 (U-net), 0.96 (VarNet), one slice each",
         unit="share",
     ),
     Claim(
-        "ttt-in-distribution",
-        "fitting the knee network to each knee does no harm",
-        LowerBoundAtLeast(Difference(on(ADAPTED, "knee"), on("knee", "knee")), -0.001),
+        "reconciled-share",
+        "reconciling what the knee network makes of brains closes most of the gap, no weight moved",
+        most_closed(RECONCILED),
+        unit="share",
     ),
+    Claim("ttt-in-distribution", "fitting and reconciling on knees does no harm", no_harm(ADAPTED)),
+    Claim("reconciled-in-distribution", "reconciling on knees does no harm", no_harm(RECONCILED)),
 )
 
 
@@ -147,17 +172,21 @@ def run(study: Study) -> None:
         "zero-filled": ZeroFilled(),
         "CG-SENSE": study.tune("CG-SENSE", sense, RIDGES, KNEES, SCHEME),
         "CG-SENSE, tuned on brains": study.tune("CG-SENSE brains", sense, RIDGES, BRAINS, SCHEME),
+        "L1-wavelet": study.tune("L1-wavelet", wavelet, THRESHOLDS, KNEES, SCHEME),
         "knee": knee,
+        RECONCILED: Reconciled(knee, train_seed=knee.train_seed),
         "brain": study.train("brain", NETWORK, BRAINS, supervised),
         "knee and brain": study.train("knee and brain", NETWORK, BOTH, supervised),
         "knee and brain, equal updates": study.train("equal updates", NETWORK, BOTH, updates),
         "knee (joint)": joint_knee,
-        ADAPTED: AdaptedAtTestTime(
-            joint_knee.network,
-            knee.network,
-            scope="volume",
-            steps=4 if study.tiny else 40,
-            batch_slices=3,
+        ADAPTED: Reconciled(
+            AdaptedAtTestTime(
+                joint_knee.network,
+                knee.network,
+                scope="volume",
+                steps=4 if study.tiny else 40,
+                batch_slices=3,
+            ),
             train_seed=joint_knee.train_seed,
         ),
     }
@@ -171,7 +200,7 @@ def page(study: Study) -> tuple[Block, ...]:
     tests = tuple(Choice(name, {"test": name}) for name in ("knee", "brain"))
     rows = tuple(Choice(name, {"method": name}) for name in METHODS)
     runs = ("knee", "brain", "knee and brain", "knee (joint)")
-    labels = ("zero-filled", "CG-SENSE", "knee", ADAPTED, "brain", "knee and brain")
+    labels = ("CG-SENSE", "L1-wavelet", "knee", RECONCILED, ADAPTED, "brain")
     return (
         ClaimsBlock(),
         MatrixBlock(
@@ -186,9 +215,11 @@ def page(study: Study) -> tuple[Block, ...]:
             "From the knee network to the brain network of the same size and budget.",
             bars=(
                 Bar("CG-SENSE", {"method": "CG-SENSE"}, "classical"),
+                Bar("L1-wavelet", {"method": "L1-wavelet"}, "classical"),
                 Bar("trained on knees", {"method": "knee"}, "source"),
+                Bar("… reconciled with the samples", {"method": RECONCILED}, "adapted"),
                 Bar("trained on knees, joint objective", {"method": "knee (joint)"}, "other"),
-                Bar("… fitted to each brain", {"method": ADAPTED}, "adapted"),
+                Bar("… fitted to each brain, reconciled", {"method": ADAPTED}, "adapted"),
                 Bar("trained on knees and brains", {"method": "knee and brain"}, "other"),
                 Bar("trained on brains", {"method": "brain"}, "target"),
             ),
@@ -228,9 +259,10 @@ def page(study: Study) -> tuple[Block, ...]:
                 "target and seed. 'knee and brain' sees every slice as often as its specialist (equal "
                 "epochs) and so makes twice the updates; 'equal updates' is the control that makes as "
                 "many.",
-                "CG-SENSE is tuned on the knees' validation subjects; the row tuned on the brains' stands "
-                "beside, for the brain network has to beat it too. Adaptation sees the measurement alone: "
-                "one fold of its columns is fitted, one stops, one decides between it and the fall-back.",
+                "CG-SENSE and L1-wavelet are tuned on the knees' validation subjects; CG-SENSE tuned on the "
+                "brains' stands beside, for the brain network has to beat it too. Adaptation sees the "
+                "measurement alone: one fold of its columns is fitted, one stops, one decides between it and "
+                "the fall-back. Reconciling is one solve after the network, by which no weight is moved.",
             ),
         ),
     )
