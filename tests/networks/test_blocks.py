@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from reshim.networks.blocks import SLOPE, UpsamplingBlock
+from reshim.networks import blocks
+from reshim.networks.blocks import EPSILON, FEW_CHANNELS, SLOPE, UpsamplingBlock, normalise_and_activate_
+from reshim.networks.unet import UNetCore
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 5, 7), (3, 6, 4, 1)])
@@ -19,3 +21,59 @@ def test_upsampling_is_the_transposed_convolution_with_or_without_gradients(shap
         got = block(image)
     assert got.requires_grad == with_gradients
     torch.testing.assert_close(got, expected)
+
+
+def draw(*shape, dtype=torch.float64, mean=0.0):
+    return mean + torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+def channels_last(image):
+    return image.contiguous(memory_format=torch.channels_last)
+
+
+def plain(image):
+    return functional.leaky_relu(functional.instance_norm(image, eps=EPSILON), SLOPE)
+
+
+@pytest.mark.parametrize("n_channels", [3, FEW_CHANNELS + 1])
+def test_with_channels_last_the_norm_and_its_gradient_are_the_plain_ones(n_channels):
+    image, upper = draw(2, n_channels, 5, 4), channels_last(draw(2, n_channels, 5, 4, mean=0.3))
+    results = []
+    for layer, given in ((plain, image), (normalise_and_activate_, channels_last(image))):
+        given = given.clone(memory_format=torch.preserve_format).requires_grad_()
+        result = layer(given * 1)
+        results.append((result, *torch.autograd.grad(result, given, upper)))
+    assert not results[1][0].is_contiguous()
+    torch.testing.assert_close(results[1], results[0])
+
+
+def test_the_norm_stays_exact_where_the_mean_is_large():
+    image = draw(1, 8, 200, 160, dtype=torch.float32, mean=30.0)
+    result = normalise_and_activate_(channels_last(image).clone(memory_format=torch.preserve_format))
+    torch.testing.assert_close(result.double(), plain(image.double()), rtol=0, atol=2e-5)
+
+
+def test_a_second_derivative_is_refused_in_words():
+    image = channels_last(draw(1, 3, 4, 4)).requires_grad_()
+    loss = normalise_and_activate_(image * 1).square().sum()
+    (first,) = torch.autograd.grad(loss, image, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_a_u_net_gives_the_same_in_both_layouts(n_channels, monkeypatch):
+    network = UNetCore(n_channels, n_channels, channels=6, poolings=2).double()
+    strides = []
+    network.down_sample_layers[0].layers["0"].register_forward_hook(
+        lambda _, __, output: strides.append(output.stride(1))
+    )
+    image, found = draw(2, n_channels, 21, 18), []
+    for large in (10**9, 0):
+        monkeypatch.setattr(blocks, "LARGE", large)
+        network.zero_grad()
+        output = network(image)
+        output.square().sum().backward()
+        found.append((output, *(parameter.grad.clone() for parameter in network.parameters())))
+    assert strides == [21 * 18, 1]
+    torch.testing.assert_close(found[1], found[0])

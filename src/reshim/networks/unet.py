@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reshim.networks.blocks import ConvolutionBlock, UpsamplingBlock
+from reshim.networks.blocks import ConvolutionBlock, UpsamplingBlock, laid_out
 from reshim.networks.image_to_image import ImageToImage
 from reshim.networks.inputs import Channels
 
@@ -78,6 +78,7 @@ class UNetCore(nn.Module):
         skipped: list[Tensor] = []
         if self.fold > 1:
             image = functional.pixel_unshuffle(image, self.fold)
+        image = laid_out(image)
         for block in self.down_sample_layers:
             image = block(image)
             skipped.append(image)
@@ -86,7 +87,7 @@ class UNetCore(nn.Module):
         for upsample, block in zip(self.up_transpose_conv, self.up_conv, strict=True):
             skip = skipped.pop()
             image = block(torch.cat([_grown_to(upsample(image), skip), skip], dim=1))
-        return functional.pixel_shuffle(image, self.fold) if self.fold > 1 else image
+        return functional.pixel_shuffle(image, self.fold) if self.fold > 1 else image.contiguous()
 
 
 def _grown_to(image: Tensor, other: Tensor) -> Tensor:

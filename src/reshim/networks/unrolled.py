@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reshim.networks.blocks import laid_out
 from reshim.networks.consistency import solver_for
 from reshim.networks.inputs import (
     Channels,
@@ -74,7 +75,7 @@ class ResidualCore(nn.Module):
         """Same shape."""
         rows, columns = image.shape[-2:]
         padded = functional.pad(image, (0, -columns % self.fold, 0, -rows % self.fold))
-        features = self.enter(functional.pixel_unshuffle(padded, self.fold))
+        features = self.enter(laid_out(functional.pixel_unshuffle(padded, self.fold)))
         features = self.leave(features + self.gather(self.blocks(features)))
         return functional.pixel_shuffle(features, self.fold)[..., :rows, :columns]
 
