@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -70,6 +71,41 @@ def test_the_calibration_block_can_be_protected_as_a_whole():
     _, held = SSDU(share=0.3, protect_calibration=True).split(one, Draws.of(one))
     assert not held[..., 12:20].any()
     assert held.any()
+
+
+@pytest.mark.parametrize("selection", ["gaussian", "uniform"])
+def test_whole_columns_can_be_split(selection):
+    one = measurement()
+    theta, held = SSDU(share=0.3, unit="column", selection=selection, protected=(4, 6)).split(
+        one, Draws.of(one)
+    )
+    assert theta.shape == held.shape == (2, 1, 1, one.mask.shape[-1])
+    assert not (theta & held).any()
+    assert torch.equal(theta | held, one.mask.expand_as(theta))
+    n_columns = one.mask[0].sum().item()
+    assert held.sum((1, 2, 3)).tolist() == [round(0.3 * n_columns)] * 2
+    assert not held[..., 13:19].any()
+    assert not torch.equal(held[0], held[1])
+
+
+def test_columns_near_the_centre_are_preferred_too():
+    one = measurement()
+    counts = torch.zeros(one.mask.shape[-1])
+    for epoch in range(200):
+        counts += SSDU(share=0.2, unit="column").split(one, Draws.of(one, epoch=epoch))[1].sum((0, 1, 2))
+    distance = (torch.arange(len(counts)) - 16).abs()
+    outside, sampled = distance >= 3, one.mask[0, 0, 0]
+    near, far = (counts[sampled & outside & far].mean() for far in (distance < 8, distance >= 8))
+    assert near > 1.5 * far
+
+
+def test_a_plane_mask_is_split_by_points_whatever_is_asked():
+    one = measurement()
+    scattered = dataclasses.replace(one, mask=one.mask.expand(1, 1, one.kspace.shape[-2], -1).clone())
+    columns, points = (
+        SSDU(unit=unit).split(scattered, Draws.of(scattered))[1] for unit in ("column", "point")
+    )
+    assert torch.equal(columns, points)
 
 
 def test_the_gaussian_split_prefers_the_centre_as_much_as_drawing_one_by_one():

@@ -5,7 +5,8 @@ fully sampled reference data", Magn. Reson. Med. 84:3172 (2020). The method is c
 application of its authors (US 17/075,411); their code is for academic use and none of it is used here.
 Ours differs: the Gaussian split is drawn in one go (the largest log-probabilities plus Gumbel noise, the
 same law as drawing one by one and rejecting repeats, and it always ends); where paper and released code part,
-a switch says which is meant.
+a switch says which is meant; and of a mask of whole columns, whole columns can be split. A network that saw
+points split meets another aliasing afterwards, and the neighbours of a held point give it away.
 """
 
 import math
@@ -35,6 +36,9 @@ class SSDU:
 
     selection: Literal["gaussian", "uniform"] = "gaussian"
     """Density of lambda around the centre of k-space."""
+
+    unit: Literal["point", "column"] = "point"
+    """What is split; a mask that is no set of columns is split by points."""
 
     width_divisor: float = 4.0
     """Deviation of the Gaussian density is (rows - 1, columns - 1) over this."""
@@ -87,15 +91,17 @@ class SSDU:
     def split(
         self, measurement: Measurement, draws: Draws
     ) -> tuple[Bool[Tensor, "batch 1 row column"], Bool[Tensor, "batch 1 row column"]]:
-        """Theta and lambda, point by point; disjoint, together all that was acquired."""
-        kspace = measurement.kspace
-        shape = (kspace.shape[0], 1, *kspace.shape[-2:])
-        acquired = (measurement.mask & measurement.acquirable).expand(shape)
+        """Theta and lambda; disjoint, together all that was acquired. Split by columns both have one row."""
+        kspace, mask = measurement.kspace, measurement.mask & measurement.acquirable
+        by_column = self.unit == "column" and mask.shape[-2] == 1
+        shape = (kspace.shape[0], 1, 1 if by_column else kspace.shape[-2], kspace.shape[-1])
+        acquired = mask.expand(shape)
         spared = calibration_mask(measurement, shape[-2])[0, 0] if self.protect_calibration else None
         held = torch.zeros_like(acquired)
         for item in range(shape[0]):
             plane = acquired[item, 0].cpu()
             row, column = self._centre(kspace[item])
+            row = 0 if by_column else row
             eligible = plane & ~_block(plane, row, column, self.protected)
             if spared is not None:
                 eligible &= ~spared.cpu()
