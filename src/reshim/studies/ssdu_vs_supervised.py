@@ -4,7 +4,7 @@ Paper   B. Yaman et al., Magn. Reson. Med. 84:3172 (2020): SSDU on knees and bra
 Claim   trained on undersampled scans alone, with the checkpoint chosen on undersampled scans alone, the same
         network is within 0.01 SSIM of supervised training on each of five protocols at 4x, and above CG-SENSE
         and the L1-wavelet method, both tuned with references; so it is at 6x and 8x.
-Data    knees (PD, PD-FS) and brains (T1, T2, FLAIR) at 3 T of the catalog, or simulated.
+Data    knees (PD, PD-FS) and brains (T1, T2, FLAIR) at 3 T of the catalog, or simulated; 16 centre lines.
 Cost    about 25 minutes on two cores, less where other studies trained the same; --tiny: under a minute.
 Run     reshim study ssdu-vs-supervised
 """
@@ -23,11 +23,23 @@ from reshim.training.ssdu import SSDU
 TITLE = "SSDU against supervised training"
 PAPER = "Yaman et al., Magn. Reson. Med. 2020"
 NETWORK = "unrolled-tiny"
-PROTOCOLS = (lab.KNEE_PD, lab.KNEE_PDFS, lab.BRAIN_T1, lab.BRAIN_T2, lab.BRAIN_FLAIR)
-FASTER = tuple(
-    lab.KNEE_PD.under(Scheme("equispaced", acceleration=rate), f"{lab.KNEE_PD.label}, {rate}x")
-    for rate in (6, 8)
+CENTER_LINES = 16
+"""The loss compares samples by way of the coil maps. From the five centre columns that 4x leaves of 64, maps
+are so poor that what predicts samples better shows images worse (LOG.md); the paper has 24 of 320 or more."""
+
+
+def _at(home: Distribution, rate: float, label: str) -> Distribution:
+    return home.under(Scheme("equispaced", acceleration=rate, center_lines=CENTER_LINES), label)
+
+
+PROTOCOLS = tuple(
+    _at(home, 4, home.label)
+    for home in (lab.KNEE_PD, lab.KNEE_PDFS, lab.BRAIN_T1, lab.BRAIN_T2, lab.BRAIN_FLAIR)
 )
+FASTER = tuple(_at(lab.KNEE_PD, rate, f"{lab.KNEE_PD.label}, {rate}x") for rate in (6, 8))
+OBJECTIVE = SSDU(selection="uniform")
+"""On development subjects uniform points were 0.008 SSIM above Gaussian ones, the paper's choice (LOG.md)."""
+
 SUPERVISED, SELF, SENSE, WAVELET = (
     f"{NAMES[NETWORK]}, supervised",
     f"{NAMES[NETWORK]}, SSDU",
@@ -75,9 +87,7 @@ def embedded(tiny: bool) -> Embedded:
 def run(study: Study) -> None:
     """Train both ways on each protocol, tune the classical methods there, score all four."""
     for test in PROTOCOLS + FASTER:
-        settings = lab.training(
-            study.tiny, NETWORK, objective=SSDU(protect_calibration=True), schemes=(test.scheme,)
-        )
+        settings = lab.training(study.tiny, NETWORK, objective=OBJECTIVE, schemes=(test.scheme,))
         label = f"{SELF}: {test.label}"
         methods = {
             SENSE: study.tune(f"sense {test.label}", lab.sense, lab.RIDGES, test.where, test.scheme),
@@ -108,8 +118,8 @@ def page(study: Study) -> tuple[Block, ...]:
             "What is compared",
             paragraphs=(
                 "Both trainings have the same network, the same scans and as many updates. Supervised "
-                "training draws a new mask each epoch from full scans; SSDU has one mask a scan and keeps "
-                "the calibration block in the part that the network sees. Its checkpoint is chosen by "
+                "training draws a new mask each epoch from full scans; SSDU has one mask a scan and hides "
+                "uniformly drawn samples, the innermost 4 x 4 spared. Its checkpoint is chosen by "
                 "its own loss, so the curves of the two are not on one scale.",
             ),
         ),

@@ -193,10 +193,12 @@ class Study:
         scheme: Scheme,
     ) -> Reconstructor:
         """Choose a method's weight by SSIM in the support on the filter's validation subjects, and say so."""
-        path = self.folder / "tuned" / f"{self.slug(label)}.json"
+        records = self.scans(where, "val")
+        key = digest(list(values), scheme, [record.fingerprint for record in records])
+        path = self.folder / "tuned" / f"{self.slug(label)}-{key[:8]}.json"
         if path.exists():
             return make(float(json.loads(path.read_text())["chosen"]))
-        pairs = [self.pair_of(record, scheme) for record in self.scans(where, "val")]
+        pairs = [self.pair_of(record, scheme) for record in records]
         tuned = tune(make, values, pairs, support_ssim, larger_is_better=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         tuned.write(path)
