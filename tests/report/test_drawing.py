@@ -165,6 +165,16 @@ def test_a_claim_without_an_interval_is_printed_without_one():
     assert verdict_line([{"verdict": "holds"}]) == "1 of 1 claim holds"
 
 
+def test_a_claim_says_what_it_rests_on():
+    claim = {"id": "x", "verdict": "holds", "value": 0.1, "n_subjects": 8, "n_seeds": 1}
+    assert claim_line(claim)["basis"] == "8 subjects, 1 training seed"
+    parts = [{}, {}, {}]
+    assert claim_line(claim | {"parts": parts})["basis"].endswith("; the weakest of 3 conditions")
+    conditional = claim | {"parts": parts, "conditional": True}
+    assert claim_line(conditional)["basis"].endswith("; given 2 conditions")
+    assert claim_line(conditional | {"parts": parts[:2]})["basis"].endswith("; given 1 condition")
+
+
 def test_the_small_axis_holds_interval_and_bounds():
     drawn = forest(Interval(0.5, 0.4, 0.6), [0.0], "SSIM")
     assert 0 < drawn["bounds"][0]["at"] < drawn["start"] < drawn["at"] < drawn["start"] + drawn["width"] < 100
