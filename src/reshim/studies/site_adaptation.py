@@ -26,7 +26,7 @@ NETWORK = "unrolled-tiny"
 HOME, SITE = lab.KNEE_PD, lab.BRAIN_T2_15
 SOURCE, TARGET = called(NETWORK, Part.of(HOME)), called(NETWORK, Part.of(SITE))
 SHARES = (0.07, 0.14, 0.29, 1.0)
-OBJECTIVES = {"SSDU": SSDU(selection="uniform"), "joint": Joint()}
+OBJECTIVES = {"SSDU": SSDU(protect_calibration=True), "joint": Joint()}
 
 
 def adapted(objective: str) -> str:

@@ -5,8 +5,8 @@ fully sampled reference data", Magn. Reson. Med. 84:3172 (2020). The method is c
 application of its authors (US 17/075,411); their code is for academic use and none of it is used here.
 Ours differs: the Gaussian split is drawn in one go (the largest log-probabilities plus Gumbel noise, the
 same law as drawing one by one and rejecting repeats, and it always ends); where paper and released code part,
-a switch says which is meant; and of a mask of whole columns, whole columns can be split. A network that saw
-points split meets another aliasing afterwards, and the neighbours of a held point give it away.
+a switch says which is meant; and of a mask of whole columns, whole columns can be split, so that no acquired
+neighbour along the readout gives a held sample away (which gained nothing where it was tried, LOG.md).
 """
 
 import math
