@@ -1,17 +1,20 @@
 """Our U-net and E2E-VarNet against the `fastmri` package's, at equal weights and equal output.
 
-    python benchmarks/networks.py [JOB ...] [--pairs 5] [--threads 2] [--size 320] [--coils 15]
+    python benchmarks/networks.py [JOB ...] [--pairs 5] [--threads 2] [--size 320] [--coils 15] [--memory]
 
 One JSON line a job: the median of the ratios of pairs measured in turn in this one process (theirs over ours:
 2 is twice as fast), of wall and of processor time, and the largest difference of the outputs over their
-maximum. Both sides run with the C library told to keep freed memory, which by itself is worth 1.5 times at
-batch 4. On a busy machine read `cpu_ratio`, with `--threads 1`.
+maximum; with `--memory` instead, the most memory that each side holds, in a process of its own. Both sides
+run with the C library told to keep freed memory, which by itself is worth 1.5 times at batch 4. On a busy
+machine read `cpu_ratio`, with `--threads 1`.
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -118,6 +121,17 @@ def compare(theirs: Callable[[], Tensor], ours: Callable[[], Tensor], pairs: int
     }
 
 
+def peaks(job: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """MiB that each side of a job takes, with the interpreter, each in a fresh process."""
+    command = [sys.executable, __file__, job, "--threads", str(arguments.threads)]
+    command += ["--size", str(arguments.size), "--coils", str(arguments.coils), "--only"]
+    found = {}
+    for side in ("fastmri", "ours"):
+        done = subprocess.run([*command, side], check=True, stdout=subprocess.PIPE, text=True)
+        found[f"{side}_mib"] = round(float(done.stdout))
+    return {**found, "share": round(found["ours_mib"] / found["fastmri_mib"], 3)}
+
+
 def jobs(size: int, coils: int) -> dict[str, tuple[Callable[[], tuple[Side, Side]], Callable]]:
     return {
         "unet-inference-b1": (lambda: unet_sides(1, size), inference),
@@ -139,6 +153,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--coils", type=int, default=15)
+    parser.add_argument("--memory", action="store_true", help="peak memory in place of times")
+    parser.add_argument("--only", choices=("fastmri", "ours"), help="run one side, print its peak in MiB")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     known = jobs(arguments.size, arguments.coils)
@@ -146,8 +162,17 @@ def main() -> None:
         if name not in known:
             parser.error(f"there is no job {name!r}; there are {', '.join(known)}")
         make, as_job = known[name]
-        theirs, ours = make()
-        result = compare(as_job(theirs), as_job(ours), arguments.pairs)
+        if arguments.only:
+            run = as_job(make()[arguments.only == "ours"])
+            for _ in range(2):
+                run()
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            continue
+        if arguments.memory:
+            result = peaks(name, arguments)
+        else:
+            theirs, ours = make()
+            result = compare(as_job(theirs), as_job(ours), arguments.pairs)
         shape = {"size": arguments.size, "coils": arguments.coils, "threads": arguments.threads}
         print(json.dumps({"job": name, **shape, **result}), flush=True)
 

@@ -1,4 +1,4 @@
-"""Many simulated subjects for questions about subjects: one slice each, under cards dealt in turn."""
+"""Many simulated subjects for questions about subjects, a slice or few each, under cards dealt in turn."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,19 @@ from reshim.studies.study import Study
 from reshim.types import ScanRecord
 
 
-def crowd(study: Study, name: str, cards: Sequence[Protocol], numbers: range) -> list[ScanRecord]:
+def crowd(
+    study: Study,
+    name: str,
+    cards: Sequence[Protocol],
+    numbers: range,
+    *,
+    slices: int = 1,
+    lesions: bool = False,
+) -> list[ScanRecord]:
     """Subjects of these numbers, each under one of the cards; made once and found again.
 
-    The numbers must not be those of the laboratory's subjects, which networks were trained on.
+    The numbers must not be those of the laboratory's subjects, which networks were trained on; a name stands
+    for one number of slices and for subjects with or without lesions.
 
     Raises
     ------
@@ -36,8 +45,9 @@ def crowd(study: Study, name: str, cards: Sequence[Protocol], numbers: range) ->
                 protocols=[card],
                 subjects=list(numbers[index :: len(cards)]),
                 matrix=matrix,
-                slices=1,
+                slices=slices,
                 seed=study.seed,
+                lesions=lesions,
                 progress=tick,
             )
         ]

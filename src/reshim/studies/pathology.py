@@ -5,7 +5,7 @@ Claim   inside the boxes around lesions, small (up to 1 % of the image) and larg
         subjects is within 0.005 SSIM of one of the same subjects without and with lesions.
 Data    knees (PD-FS) and brains (FLAIR) at 3 T, each subject without and with simulated lesions; or a catalog
         with the healthy scans in folders ``healthy`` and the others in folders ``lesions``, and the boxes of
-        fastMRI+ as FOLDER/annotations.csv.
+        fastMRI+ as FOLDER/annotations.csv. Simulated test subjects are many, because few have a large lesion.
 Cost    about 40 minutes on two cores; --tiny: under a minute.
 Run     reshim study pathology
 """
@@ -16,17 +16,23 @@ from reshim.evaluation.claims import AllOf, Claim, LowerBoundAtLeast
 from reshim.evaluation.quantities import Difference
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, TableBlock, TextBlock
 from reshim.scans.boxes import read_fastmri_plus
+from reshim.simulation.protocols import protocol_of
 from reshim.studies import lab
+from reshim.studies.crowd import crowd
 from reshim.studies.diverse import learning_curves
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import EVALUATION, NAMES, Distribution, on
 from reshim.studies.study import Study
+from reshim.types import ScanRecord
 
 TITLE = "Lesions that training never saw"
 PAPER = "Lin and Heckel, ICML 2024"
 NETWORKS = ("unet-tiny", "unrolled-tiny")
 SLICES = 8
 """Lesions have to be met: twice the slices of the other studies."""
+
+MORE = range(1000, 1096)
+"""Further simulated test subjects with lesions: one brain in four has a large one, and fewer knees."""
 
 TESTS = (lab.KNEE_PDFS, lab.BRAIN_FLAIR)
 BANDS = {"box-small": "boxes of up to 1 % of the image", "box-large": "larger boxes"}
@@ -85,8 +91,17 @@ def run(study: Study) -> None:
             for name, share in TRAINED.items()
         }
         for test in TESTS:
-            where = f"({test.where}) AND {LESIONS}"
-            study.compare(methods, where, evaluation, test=test.label)
+            study.compare(methods, with_lesions(study, test), evaluation, test=test.label)
+
+
+def with_lesions(study: Study, test: Distribution) -> list[ScanRecord]:
+    """The test subjects that have lesions, and more of them where scans are simulated."""
+    records = study.scans(f"({test.where}) AND {LESIONS}", "test")
+    if study.embedded:
+        numbers = MORE[:2] if study.tiny else MORE
+        cards = [protocol_of(test.protocol)]
+        records += crowd(study, "lesions", cards, numbers, slices=SLICES // 2, lesions=True)
+    return records
 
 
 def page(study: Study) -> tuple[Block, ...]:

@@ -47,7 +47,7 @@ def run_study(
         scans = catalog_of(recipe.embedded(tiny), shared, folder / "catalog.parquet", seed)
     else:
         scans = Catalog.read(catalog)
-    study = Study(name, folder, scans, tiny, seed, shared)
+    study = Study(name, folder, scans, tiny, seed, shared, embedded=catalog is None)
     recipe.run(study)
     rows_path = folder / "rows.parquet"
     study.store.collect(study.finished, rows_path)

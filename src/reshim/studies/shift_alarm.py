@@ -6,7 +6,8 @@ Claim   a shift score from the samples tells shifted scans from usual ones of th
         predicted SSIM errs at most half as much as trivial predictors; its 90 % interval covers 86 to 94 % of
         new subjects.
 Data    simulated brains under T2 at 3 T (training, fitting, calibration, test) and, matched to them, T1,
-        FLAIR and T1 after contrast agent, which nothing was fitted on.
+        FLAIR and T1 after contrast agent, which nothing was fitted on. Of a catalog, T2's validation
+        subjects for fitting and calibration, its test subjects and those of the others.
 Cost    about 30 minutes on two cores; --tiny: about a minute.
 Run     reshim study shift-alarm
 """
@@ -38,7 +39,7 @@ from reshim.evaluation.quantities import Best, Difference, Ratio, Score, score
 from reshim.progress import steps
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock, TextBlock
 from reshim.seeds import numpy_generator_of
-from reshim.simulation.protocols import protocol_of
+from reshim.simulation.protocols import Protocol, protocol_of
 from reshim.studies import lab, relations
 from reshim.studies.crowd import crowd
 from reshim.studies.embedded import Embedded
@@ -154,8 +155,9 @@ def run(study: Study) -> None:
     sizes = (18, 6, 4) if study.tiny else (340, 400, 60)
     cards = [replace(protocol_of(HOME.protocol), name=f"{HOME.protocol}-snr{snr:g}", snr=snr) for snr in SNRS]
     schemes = [Scheme("equispaced", acceleration=rate) for rate in RATES]
-    known = watch(study, home, crowd(study, "known", cards, range(1000, 1000 + sizes[0])), schemes)
-    tested = watch(study, home, crowd(study, "new", cards, range(2000, 2000 + sizes[1])), schemes)
+    numbers = {"known": range(1000, 1000 + sizes[0]), "new": range(2000, 2000 + sizes[1])}
+    known = watch(study, home, people(study, "known", HOME, "val", cards, numbers["known"]), schemes)
+    tested = watch(study, home, people(study, "new", HOME, "test", cards, numbers["new"]), schemes)
     alarm = predictor_of(study, known, NAMES)
     keep_predictions(study, alarm, tested, HOME)
     for name, features in TRIVIAL.items():
@@ -168,12 +170,12 @@ def run(study: Study) -> None:
         "metadata": lambda seen: torch.tensor([headers(record) for record in seen.records]),
     }
     matched = [replace(protocol_of(HOME.protocol), name=f"{HOME.protocol}-matched", snr=SNR)]
-    at_home = crowd(study, "matched", matched, range(3000, 3000 + sizes[2]))
+    at_home = people(study, "matched", HOME, "test", matched, range(3000, 3000 + sizes[2]))
     usual = watch(study, home, at_home, [lab.SCHEME])
     seen, lost = {HOME.label: usual}, {HOME.label: torch.zeros_like(usual.ssim)}
     for test in SHIFTS:
         card = replace(protocol_of(test.protocol), name=f"{test.protocol}-matched", snr=SNR)
-        records = crowd(study, "matched", [card], range(4000, 4000 + sizes[2]))
+        records = people(study, "matched", test, "test", [card], range(4000, 4000 + sizes[2]))
         shifted = watch(study, home, records, [lab.SCHEME])
         keep_predictions(study, alarm, shifted, test)
         for name, score_of in alarms.items():
@@ -182,6 +184,13 @@ def run(study: Study) -> None:
         lost[test.label] = watch(study, runs[test.label], records, [lab.SCHEME]).ssim - shifted.ssim
     for name, score_of in alarms.items():
         keep_ranks(study, name, {label: score_of(each) for label, each in seen.items()}, lost, seen)
+
+
+def people(
+    study: Study, name: str, test: lab.Distribution, split: str, cards: Sequence[Protocol], numbers: range
+) -> list[ScanRecord]:
+    """Subjects to look at: the catalog's split; where scans are simulated, a crowd under these cards."""
+    return crowd(study, name, cards, numbers) if study.embedded else study.scans(test.where, split)
 
 
 def watch(study: Study, run: Trained, records: Sequence[ScanRecord], schemes: Sequence[Scheme]) -> Watched:

@@ -52,6 +52,9 @@ class Study:
     tiny: bool
     seed: int
     shared: Path
+    embedded: bool = True
+    """Whether scans are simulated, because no catalog was given."""
+
     finished: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     runs: dict[str, Trained] = field(default_factory=dict)
@@ -260,7 +263,7 @@ class Study:
     def compare(
         self,
         methods: Mapping[str, Reconstructor],
-        where: str,
+        where: str | Sequence[ScanRecord],
         evaluation: Evaluation,
         *,
         adapt: str = "none",
@@ -269,7 +272,7 @@ class Study:
         keep_images: bool = True,
         disturbance: Disturbance | None = None,
     ) -> None:
-        """Score methods on the filter's test split; `test` names the test set in the rows.
+        """Score methods on the filter's test split, or on these scans; `test` names the test set in the rows.
 
         `columns` are further columns of these rows, e.g. a dose. Models of several training seeds are
         compared one call each under the same name: the rows tell them apart by ``train_seed``. With a
@@ -280,7 +283,7 @@ class Study:
         ValueError
             If a subject of the test set was trained on: the splits of the catalog are not disjoint.
         """
-        records = self.scans(where, "test")
+        records = self.scans(where, "test") if isinstance(where, str) else list(where)
         for name, method in methods.items():
             seen: frozenset[tuple[str, str]] = getattr(method, "training_subjects", frozenset())
             shared = seen & {(record.dataset, record.subject) for record in records}
