@@ -13,10 +13,12 @@ their code for non-profit academic use only. Whoever uses it otherwise should as
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import torch
+import torch.nn.functional as F  # noqa: N812  the name the field uses
 from jaxtyping import Float
 from torch import Tensor
 
@@ -138,40 +140,46 @@ class Raki:
 
     def predict(self, weights: Weights, kspace: Tensor, dilation: int, step: int) -> Tensor:
         """Complex samples (coil, row, gap, line of the gap) from source lines `dilation` columns apart."""
-        linear, deep = self._branches(weights, to_windows(to_real(kspace), dilation), dilation)
+        linear, deep = self.branches(weights, kspace, dilation)
         real, imaginary = (linear + deep).chunk(2)
         return torch.complex(real, imaginary)
 
     def branches(self, weights: Weights, kspace: Tensor, dilation: int) -> tuple[Tensor, Tensor]:
         """The linear and the deep part of `predict`, real channels first: what rRAKI shows apart."""
-        return self._branches(weights, to_windows(to_real(kspace), dilation), dilation)
+        linear, deep = self._branches(weights, to_windows(to_real(kspace), dilation), dilation)
+        return linear.movedim(1, -1), deep.movedim(1, -1)
 
     def _branches(self, weights: Weights, inputs: Tensor, dilation: int) -> tuple[Tensor, Tensor]:
-        rows, columns, width = inputs.shape
+        # Positions lie last throughout: every product is of a few rows with all positions, and nothing as
+        # large as a hidden layer is copied into another order.
+        width, rows, columns = inputs.shape
+        positions = inputs.reshape(width, -1)
         bend = ACTIVATIONS[self.activation]
-        n_channels = weights["first"].shape[0]
+        n_channels, lines = weights["first"].shape[0], weights["third"].shape[-1]
         # All networks read the same windows, so the first layer is one product.
-        first = inputs.reshape(-1, width) @ weights["first"].permute(1, 0, 2).reshape(width, -1)
-        hidden = bend(first).reshape(-1, n_channels, HIDDEN[0]).transpose(0, 1)
-        second = bend(hidden @ weights["second"]).reshape(n_channels, rows, columns, HIDDEN[1])
-        sources = [
-            second[:, row : rows - ROWS[1] + 1 + row, start : columns - dilation + start]
-            for row in range(ROWS[1])
-            for start in (0, dilation)
-        ]
-        stacked = torch.stack(sources, dim=-1).flatten(-2)
-        shape = stacked.shape[1:3]
-        deep = (stacked.flatten(1, 2) @ weights["third"]).unflatten(1, shape)
+        first = weights["first"].mT.reshape(-1, width) @ positions
+        hidden = bend(first).reshape(n_channels, HIDDEN[0], -1)
+        second = bend(weights["second"].mT @ hidden)
+        # The third layer at each position, tap by tap; then the taps are moved onto one another.
+        taps = weights["third"].unflatten(1, (HIDDEN[1], ROWS[1] * 2)).permute(0, 2, 3, 1).flatten(1, 2)
+        tapped = (taps @ second).reshape(n_channels, ROWS[1] * 2, lines, rows, columns).unbind(1)
+        shifts = [(row, start) for row in range(ROWS[1]) for start in (0, dilation)]
+        deep = sum(
+            tap[..., row : rows - ROWS[1] + 1 + row, start : columns - dilation + start]
+            for tap, (row, start) in zip(tapped, shifts, strict=True)
+        )
+        assert isinstance(deep, Tensor)
         if not self.residual:
             return torch.zeros_like(deep), deep
-        middle = inputs[1:-1, : columns - dilation].reshape(-1, width)
-        linear = middle @ weights["linear"].permute(1, 0, 2).reshape(width, -1)
-        return linear.reshape(*shape, n_channels, -1).permute(2, 0, 1, 3), deep
+        linear = (weights["linear"].mT.reshape(-1, width) @ positions).reshape(
+            n_channels, lines, rows, columns
+        )
+        return linear[..., 1:-1, : columns - dilation], deep
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
-    "leaky": torch.nn.functional.leaky_relu,
+    "relu": torch.relu_,
+    "leaky": partial(F.leaky_relu, inplace=True),
     "none": lambda tensor: tensor,
 }
 
@@ -197,7 +205,7 @@ def to_real(kspace: Tensor) -> Float[Tensor, "channel row column"]:
     return torch.cat((kspace.real, kspace.imag))
 
 
-def to_windows(channels: Float[Tensor, "channel row column"], dilation: int) -> Float[Tensor, "y x source"]:
+def to_windows(channels: Float[Tensor, "channel row column"], dilation: int) -> Float[Tensor, "source y x"]:
     """What the first layer sees at each position: five rows of two lines, every channel."""
     rows, columns = channels.shape[-2] - ROWS[0] + 1, channels.shape[-1] - dilation
     sources = [
@@ -205,13 +213,13 @@ def to_windows(channels: Float[Tensor, "channel row column"], dilation: int) -> 
         for row in range(ROWS[0])
         for start in (0, dilation)
     ]
-    return torch.stack(sources).flatten(0, 1).permute(1, 2, 0).contiguous()
+    return torch.cat(sources)
 
 
-def _targets(block: Tensor, step: int) -> Float[Tensor, "channel row gap line"]:
+def _targets(block: Tensor, step: int) -> Float[Tensor, "channel line row gap"]:
     channels = to_real(block)[:, BORDER:-BORDER]
     n_gaps = channels.shape[-1] - 2 * step
-    return torch.stack([channels[..., line : line + n_gaps] for line in range(1, step)], dim=-1)
+    return torch.stack([channels[..., line : line + n_gaps] for line in range(1, step)], dim=1)
 
 
 def _norms(residual: Tensor) -> Tensor:
