@@ -1,12 +1,15 @@
 """Our U-net and E2E-VarNet against the `fastmri` package's, at equal weights and equal output.
 
-    python benchmarks/networks.py [JOB ...] [--pairs 5] [--threads 2] [--size 320] [--coils 15] [--memory]
+    python benchmarks/networks.py [JOB ...] [--pairs 5] [--threads 2] [--size 320] [--coils 15]
+                                  [--memory] [--bf16]
 
 One JSON line a job: the median of the ratios of pairs measured in turn in this one process (theirs over ours:
 2 is twice as fast), of wall and of processor time, and the largest difference of the outputs over their
-maximum; with `--memory` instead, the most memory that each side holds, in a process of its own. Both sides
-run with the C library told to keep freed memory, which by itself is worth 1.5 times at batch 4. On a busy
-machine read `cpu_ratio`, with `--threads 1`.
+maximum. With `--memory` instead, the most memory that each side holds, in a process of its own. With `--bf16`
+our side is in bfloat16, theirs in float32; what that costs is the question of `precision.py`.
+
+Both sides run with the C library told to keep freed memory, which by itself is worth 1.5 times at batch 4. On
+a busy machine read `cpu_ratio`, with `--threads 1`.
 """
 
 import argparse
@@ -98,6 +101,14 @@ def training_step(side: Side) -> Callable[[], Tensor]:
     return run
 
 
+def in_bf16(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    def under_autocast() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return run()
+
+    return under_autocast
+
+
 def timed(run: Callable[[], Tensor]) -> tuple[float, float, Tensor]:
     wall, cpu = time.perf_counter(), time.process_time()
     output = run()
@@ -154,6 +165,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--coils", type=int, default=15)
     parser.add_argument("--memory", action="store_true", help="peak memory in place of times")
+    parser.add_argument("--bf16", action="store_true", help="our side in bfloat16")
     parser.add_argument("--only", choices=("fastmri", "ours"), help="run one side, print its peak in MiB")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -172,8 +184,15 @@ def main() -> None:
             result = peaks(name, arguments)
         else:
             theirs, ours = make()
-            result = compare(as_job(theirs), as_job(ours), arguments.pairs)
-        shape = {"size": arguments.size, "coils": arguments.coils, "threads": arguments.threads}
+            own = in_bf16(as_job(ours)) if arguments.bf16 else as_job(ours)
+            result = compare(as_job(theirs), own, arguments.pairs)
+        precision = "bf16" if arguments.bf16 else "float32"
+        shape = {
+            "precision": precision,
+            "size": arguments.size,
+            "coils": arguments.coils,
+            "threads": arguments.threads,
+        }
         print(json.dumps({"job": name, **shape, **result}), flush=True)
 
 

@@ -53,6 +53,22 @@ def test_the_norm_stays_exact_where_the_mean_is_large():
     torch.testing.assert_close(result.double(), plain(image.double()), rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_bfloat16_is_summed_in_single_precision_under_autocast_too(autocast):
+    image = channels_last(draw(2, 4, 40, 30, mean=3.0)).bfloat16().requires_grad_()
+    upper = channels_last(draw(2, 4, 40, 30)).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        result = normalise_and_activate_(image * 1)
+    (gradient,) = torch.autograd.grad(result, image, upper)
+    exact = image.detach().double().requires_grad_()
+    expected = plain(exact)
+    (slope,) = torch.autograd.grad(expected, exact, upper.double())
+    assert result.dtype == gradient.dtype == torch.bfloat16
+    # Half a unit in the last of eight places of values up to 4; the gradient is made of rounded results.
+    assert (result - expected).abs().max() < 2**-7
+    assert (gradient - slope).norm() < 2**-7 * slope.norm()
+
+
 def test_a_second_derivative_is_refused_in_words():
     image = channels_last(draw(1, 3, 4, 4)).requires_grad_()
     loss = normalise_and_activate_(image * 1).square().sum()

@@ -37,7 +37,7 @@ def laid_out(image: Tensor) -> Tensor:
 
 
 def normalise_and_activate_(image: Tensor) -> Tensor:
-    """Zero mean and unit deviation for each channel of each item, then leaky ReLU; `image` is overwritten."""
+    """Zero mean and unit deviation for each channel of each item, then leaky ReLU; `image` is used up."""
     if _lies_channels_last(image):
         activated: Tensor = _NormaliseAndActivate.apply(image)
         return activated
@@ -47,7 +47,9 @@ def normalise_and_activate_(image: Tensor) -> Tensor:
 def _lies_channels_last(image: Tensor) -> bool:
     """Not where there is one channel or one pixel, for then both layouts are the same."""
     last = image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
-    return last and image.dtype in (torch.float32, torch.float64) and not torch.compiler.is_compiling()
+    # PyTorch's norm is quick in bfloat16, its gradient is not, and what it errs by is less than the rounding.
+    quick = image.dtype == torch.bfloat16 and not torch.is_grad_enabled()
+    return last and not quick and image.dtype != torch.float16 and not torch.compiler.is_compiling()
 
 
 class _NormaliseAndActivate(torch.autograd.Function):
@@ -55,16 +57,21 @@ class _NormaliseAndActivate(torch.autograd.Function):
 
         (s g - mean(s g) - (y / s) mean(g y)) / d
 
-    y alone is kept, which the next convolution keeps as well; the plain layers keep their input too.
+    y alone is kept, which the next convolution keeps as well; the plain layers keep their input too. What is
+    in bfloat16 is summed in single precision, and its gradient takes a twentieth of PyTorch's time.
     """  # fmt: skip
 
     @staticmethod
     def forward(ctx: Any, image: Tensor) -> Tensor:
-        ctx.mark_dirty(image)
-        rows, n_channels = _rows(image), image.shape[1]
-        rows.sub_(_along_row(_mean(rows, n_channels), rows))
-        inverse = (_mean_of_product(rows, rows, n_channels) + EPSILON).rsqrt_()
-        functional.leaky_relu_(rows.mul_(_along_row(inverse, rows)), SLOPE)
+        with torch.autocast(image.device.type, enabled=False):
+            rows, n_channels = _rows(_summed_exactly(image)), image.shape[1]
+            rows.sub_(_along_row(_mean(rows, n_channels), rows))
+            inverse = (_mean_of_product(rows, rows, n_channels) + EPSILON).rsqrt_()
+            functional.leaky_relu_(rows.mul_(_along_row(inverse, rows)), SLOPE)
+        if image.dtype == torch.bfloat16:
+            image = _as_image(rows, image).to(image.dtype)
+        else:
+            ctx.mark_dirty(image)
         ctx.save_for_backward(image, inverse)
         return image
 
@@ -73,13 +80,22 @@ class _NormaliseAndActivate(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
         image, inverse = ctx.saved_tensors
         n_channels = image.shape[1]
-        result, upper = _rows(image), _rows(gradient)
-        alike = _mean_of_product(upper, result, n_channels)
-        upper = torch.ops.aten.leaky_relu_backward(upper, result, SLOPE, True)
-        offset = _mean(upper, n_channels)
-        found = functional.leaky_relu(result, 1 / SLOPE).mul_(_along_row(-alike * inverse, result))
-        found.sub_(_along_row(offset * inverse, result)).addcmul_(upper, _along_row(inverse, result))
-        return found.view(image.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+        with torch.autocast(image.device.type, enabled=False):
+            result, upper = _rows(_summed_exactly(image)), _rows(_summed_exactly(gradient))
+            alike = _mean_of_product(upper, result, n_channels)
+            upper = torch.ops.aten.leaky_relu_backward(upper, result, SLOPE, True)
+            offset = _mean(upper, n_channels)
+            found = functional.leaky_relu(result, 1 / SLOPE).mul_(_along_row(-alike * inverse, result))
+            found.sub_(_along_row(offset * inverse, result)).addcmul_(upper, _along_row(inverse, result))
+        return _as_image(found, image).to(gradient.dtype)
+
+
+def _summed_exactly(image: Tensor) -> Tensor:
+    return image.float() if image.dtype == torch.bfloat16 else image
+
+
+def _as_image(rows: Rows, image: Tensor) -> Tensor:
+    return rows.view(image.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
 
 
 def _rows(image: Tensor) -> Rows:
