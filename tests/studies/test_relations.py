@@ -7,7 +7,8 @@ from reshim.studies.relations import rows_of
 from reshim.types import ScanRecord
 
 
-def correlation(first, second, kind, groups=None):
+def correlation(first, second, kind, groups=None, subjects=None):
+    subjects = subjects or range(len(first))
     sizes = dict.fromkeys(("n_slices", "n_coils", "n_rows", "n_columns", "recon_rows", "recon_columns"), 1)
     records = [
         ScanRecord(
@@ -16,7 +17,7 @@ def correlation(first, second, kind, groups=None):
             path=f"{i}.h5",
             dataset="made",
             data_kind="simulated",
-            subject=str(i),
+            subject=str(subjects[i]),
             fully_sampled=True,
             fingerprint=str(i),
             **sizes,
@@ -24,7 +25,11 @@ def correlation(first, second, kind, groups=None):
         for i in range(len(first))
     ]
     rows = rows_of("psnr", records, np.array(first), np.array(second), groups)
-    return np.mean([row["value"] for row in rows if row["metric"] == kind])
+    products = {}
+    for row in rows:
+        if row["metric"] == kind:
+            products.setdefault(row["subject"], []).append(row["value"])
+    return np.mean([np.mean(values) for values in products.values()])
 
 
 def test_the_mean_of_the_rows_is_pearsons_and_spearmans_correlation():
@@ -34,6 +39,15 @@ def test_the_mean_of_the_rows_is_pearsons_and_spearmans_correlation():
     assert correlation(first, second, "pearson") == pytest.approx(np.corrcoef(first, second)[0, 1])
     ranked = [np.argsort(np.argsort(values)) for values in (first, second)]
     assert correlation(first, second, "spearman") == pytest.approx(np.corrcoef(*ranked)[0, 1])
+
+
+def test_a_subject_with_many_scans_counts_once():
+    # Three subjects; the last one's scan is there four times, which changes nothing.
+    first, second, repeats = [0.0, 1.0, 5.0], [0.0, 2.0, 3.0], [0, 1, 2, 2, 2, 2]
+    repeated = ([values[i] for i in repeats] for values in (first, second))
+    once, often = correlation(first, second, "pearson"), correlation(*repeated, "pearson", subjects=repeats)
+    assert once == pytest.approx(np.corrcoef(first, second)[0, 1])
+    assert often == pytest.approx(once)
 
 
 def test_a_difference_between_groups_alone_is_no_correlation_inside_them():

@@ -1,10 +1,12 @@
 """Correlations over scans as rows, so that the judge gives them an interval over subjects.
 
 The mean of the products of two standard scores is their correlation. A row holds one scan's product, so the
-mean over rows is Pearson's correlation, or Spearman's where ranks are standardised. Ours differs from a
-bootstrap of the correlation itself: means and deviations stay those of all scans.
+mean over rows is Pearson's correlation, or Spearman's where ranks are standardised. Subjects count alike, as
+they do to the judge, however many scans they have: means and deviations are weighted so. Ours differs from a
+bootstrap of the correlation itself: they stay those of all scans.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -44,11 +46,14 @@ def rows_of(
     `groups` are standardised one by one: then what differs between groups alone makes no correlation.
     """
     names = np.array(["all"] * len(records) if groups is None else groups)
+    scans_of = Counter((record.dataset, record.subject) for record in records)
+    weights = np.array([1 / scans_of[record.dataset, record.subject] for record in records])
     for kind in KINDS:
         products = np.zeros(len(records))
         for name in np.unique(names):
             chosen = names == name
-            products[chosen] = _standard(first[chosen], kind) * _standard(second[chosen], kind)
+            parts = (_standard(each[chosen], kind, weights[chosen]) for each in (first, second))
+            products[chosen] = np.multiply(*parts)
         for record, product in zip(records, products, strict=True):
             yield {
                 **about(record),
@@ -61,11 +66,12 @@ def rows_of(
             }
 
 
-def _standard(values: Values, kind: str) -> Values:
+def _standard(values: Values, kind: str, weights: Values) -> Values:
     values = ranks(values) if kind == "spearman" else values
-    spread = values.std()
+    centred = values - np.average(values, weights=weights)
+    spread = np.sqrt(np.average(centred**2, weights=weights))
     # A metric that is the same for all scans tells nothing: correlation 0.
-    return (values - values.mean()) / spread if spread > 0 else np.zeros_like(values)
+    return centred / spread if spread > 0 else np.zeros_like(centred)
 
 
 def about(record: ScanRecord) -> Mapping[str, Any]:
