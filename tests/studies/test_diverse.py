@@ -49,7 +49,8 @@ def test_the_tiny_form_answers_every_claim_it_can_and_draws_a_page(name, shared,
 
 
 def test_a_small_study_of_one_network_runs_from_scans_to_page(tmp_path):
-    together = OneForAll("both", tuple(Part.of(each) for each in (lab.KNEE_PD, lab.BRAIN_T2)), ("unet-tiny",))
+    parts = tuple(Part.of(each) for each in (lab.KNEE_PD, lab.BRAIN_T2))
+    together = OneForAll("both", parts, ("unet-tiny",), seeds=2)
     recipe = ModuleType("small", "Is one network enough?")
     recipe.TITLE, recipe.PAPER, recipe.CLAIMS = "Small", "none", together.claims()
     recipe.embedded = lambda tiny: replace(lab.embedded(*together.tests, tiny=tiny), subjects=4)
@@ -62,7 +63,12 @@ def test_a_small_study_of_one_network_runs_from_scans_to_page(tmp_path):
     union = called("unet-tiny", together.union)
     assert {(union, lab.KNEE_PD.label), (f"{union}, same size", lab.BRAIN_T2.label)} <= scored
     # What two questions have in common is scored once.
-    place = ["method", "test", "scan_id", "slice", "metric", "target", "region"]
+    place = ["method", "test", "scan_id", "slice", "metric", "target", "region", "train_seed", "value"]
     places = [tuple(row.values()) for row in rows.select(place).to_pylist()]
-    assert len(set(places)) == len(places)
+    assert len({row[:-1] for row in places}) == len(places)
+    # Two trainings of everything: as many rows, other weights, and an interval over both.
+    first, second = ({row for row in places if row[-2] == seed} for seed in (0, 1))
+    assert len(first) == len(second) > 0
+    assert {row[-1] for row in first} != {row[-1] for row in second}
+    assert all(claim["n_seeds"] == 2 for claim in result.claims)
     assert lab.BRAIN_T2.label in result.page.read_text()

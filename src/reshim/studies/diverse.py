@@ -7,6 +7,7 @@ number of updates stands beside the union, and the checkpoint is chosen in distr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from reshim.evaluation.claims import (
     AllOf,
@@ -56,13 +57,16 @@ class Part:
         """The filter of its scans."""
         return any_of(self.distributions)
 
-    def train(self, study: Study, network: str, share: float = 1.0, label: str = "") -> Trained:
+    def train(
+        self, study: Study, network: str, share: float = 1.0, label: str = "", seed: int = 0
+    ) -> Trained:
         """Train on it: every scan is seen under every scheme as often as a specialist sees its own."""
         schemes = tuple(dict.fromkeys(each.scheme for each in self.distributions))
-        settings = training(study.tiny, network, schemes=schemes)
+        settings = training(study.tiny, network, schemes=schemes, seed=seed)
         settings = replace(settings, epochs=(settings.epochs or 1) * len(schemes))
+        label = label or called(network, self, share)
         return study.train(
-            label or called(network, self, share),
+            f"{label}, training seed {seed}" if seed else label,
             network,
             self.where,
             settings,
@@ -78,11 +82,9 @@ def called(network: str, part: Part, share: float = 1.0) -> str:
 
 
 def compare(study: Study, methods: Mapping[str, Reconstructor], tests: Sequence[Distribution]) -> None:
-    """Score methods on distributions, each undersampled in its own way; what was scored is passed over."""
-    there = {(called["method"], called["test"]) for _, called in study.finished}
+    """Score methods on distributions, each undersampled in its own way."""
     for test in tests:
-        new = {label: method for label, method in methods.items() if (label, test.label) not in there}
-        study.compare(new, test.where, replace(EVALUATION, scheme=test.scheme), test=test.label)
+        study.compare(methods, test.where, replace(EVALUATION, scheme=test.scheme), test=test.label)
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ class OneForAll:
     """What the union is called; by default its parts joined."""
 
     paper: str | None = "one network as good as separate ones (no figure known)"
+
+    seeds: int = 1
+    """Trainings of everything; rows tell them apart, and intervals are over them as well as over subjects."""
 
     @property
     def union(self) -> Part:
@@ -159,12 +164,13 @@ class OneForAll:
 
     def run(self, study: Study) -> None:
         """Train each part, the union, and a union of a part's size; score all on all."""
-        for network in self.networks:
+        for network, seed in product(self.networks, range(min(self.seeds, 2) if study.tiny else self.seeds)):
             methods = {
-                called(network, part): part.train(study, network) for part in (*self.parts, self.union)
+                called(network, part): part.train(study, network, seed=seed)
+                for part in (*self.parts, self.union)
             }
             matched = self._matched(network)
-            methods[matched] = self.union.train(study, network, 1 / len(self.parts), matched)
+            methods[matched] = self.union.train(study, network, 1 / len(self.parts), matched, seed)
             compare(study, methods, self.tests)
 
     def _matched(self, network: str) -> str:
