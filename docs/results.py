@@ -29,12 +29,13 @@ here is on **simulated** scans and small networks, so a claim that does not appe
 these, and the published figure stands beside it.
 
 """
-WORDS = {
-    "holds": "holds",
-    "undecided": "undecided",
-    "contradicted": "contradicted",
-    "unanswered": "unanswered",
+VERDICTS = {
+    "holds": "It appears",
+    "undecided": "Undecided at this size",
+    "contradicted": "It does not appear",
+    "unanswered": "Could not be asked",
 }
+"""Of a claim; and what that means for one that a paper makes."""
 
 
 def main() -> int:
@@ -71,7 +72,7 @@ def page() -> str:
     }
     known = {name: each for name, each in found.items() if name in STUDIES}
     missing = sorted(set(STUDIES) - set(known))
-    sections = [overview(known), *(section(name, each) for name, each in known.items())]
+    sections = [overview(known), published(known), *(section(name, each) for name, each in known.items())]
     if missing:
         listed = "\n".join(f"- `{name}`: {question_of(recipe_of(name))}" for name in missing)
         sections.append(
@@ -85,11 +86,39 @@ def overview(found: dict[str, Any]) -> str:
     """One line a study: how many claims hold."""
     lines = ["| study | data | holds | undecided | contradicted | unanswered |", "|---|---|---|---|---|---|"]
     for name, summary in found.items():
-        counts = [sum(_verdict(claim) == word for claim in summary["claims"]) for word in WORDS]
+        counts = [sum(claim["verdict"] == word for claim in summary["claims"]) for word in VERDICTS]
         lines.append(
             f"| [{name}](#{name}) | {summary['data']['data_kind']} | {' | '.join(map(str, counts))} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def published(found: dict[str, Any]) -> str:
+    """The claims that papers make, by whether what they found appears here."""
+    opposed = {(name, claim.id) for name in found for claim in recipe_of(name).CLAIMS if claim.opposed}
+    turned = {"holds": "contradicted", "contradicted": "holds"}
+
+    def appears(name: str, claim: dict[str, Any]) -> str:
+        verdict: str = claim["verdict"]
+        return turned.get(verdict, verdict) if (name, claim["id"]) in opposed else verdict
+
+    parts = ["## What the papers claim, and whether it appears here\n"]
+    for verdict, heading in VERDICTS.items():
+        rows = [
+            (name, claim)
+            for name, summary in found.items()
+            for claim in summary["claims"]
+            if claim["paper"] is not None and appears(name, claim) == verdict
+        ]
+        if not rows:
+            continue
+        parts += [f"**{heading}** ({len(rows)})\n", "| study | claim | here | theirs |", "|---|---|---|---|"]
+        for name, claim in rows:
+            value, interval = _figures(claim)
+            here = value if claim["low"] is None else f"{value} ({interval})"
+            parts.append(f"| [{name}](#{name}) | {claim['claim']} | {here} | {claim['paper']} |")
+        parts.append("")
+    return "\n".join(parts)
 
 
 def section(name: str, summary: dict[str, Any]) -> str:
@@ -116,10 +145,14 @@ def section(name: str, summary: dict[str, Any]) -> str:
 
 def line(claim: dict[str, Any]) -> str:
     """A row of the table."""
-    value, low, high = (number(claim[key], claim["unit"]) for key in ("value", "low", "high"))
-    interval = "–" if claim["low"] is None else f"{low} to {high}"
+    value, interval = _figures(claim)
     paper = "–" if claim["paper"] is None else str(claim["paper"])
-    return f"| `{claim['id']}`: {claim['claim']} | {_verdict(claim)} | {value} | {interval} | {paper} |"
+    return f"| `{claim['id']}`: {claim['claim']} | {claim['verdict']} | {value} | {interval} | {paper} |"
+
+
+def _figures(claim: dict[str, Any]) -> tuple[str, str]:
+    value, low, high = (number(claim[key], claim["unit"]) for key in ("value", "low", "high"))
+    return value, "–" if claim["low"] is None else f"{low} to {high}"
 
 
 def number(value: float | None, unit: str) -> str:
@@ -130,10 +163,6 @@ def number(value: float | None, unit: str) -> str:
         f"{100 * value:.0f} %" if unit == "share" else f"{value:+.4f}" if unit == "SSIM" else f"{value:.3g}"
     )
     return text.replace("-", "−")
-
-
-def _verdict(claim: dict[str, Any]) -> str:
-    return WORDS[claim["verdict"]]
 
 
 def _notes(claims: Iterable[dict[str, Any]]) -> str:

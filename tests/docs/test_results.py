@@ -21,6 +21,23 @@ def test_the_page_is_made_of_the_summaries(results):
     assert (DOCS / "results.md").read_text(encoding="utf-8") == results.page(), "run python docs/results.py"
 
 
+def test_what_a_paper_found_appears_where_the_claim_holds_unless_it_says_the_opposite(results):
+    shared = {"value": 0.5, "low": 0.4, "high": 0.6, "unit": "SSIM", "paper": "theirs"}
+    claims = [
+        {"id": "squares-mislead-not", "claim": "ours against theirs", "verdict": "holds", **shared},
+        {"id": "other", "claim": "as theirs", "verdict": "holds", **shared},
+        {"id": "own", "claim": "of no paper", "verdict": "holds", **shared, "paper": None},
+    ]
+    opposed = next(claim.id for claim in results.recipe_of("small-features").CLAIMS if claim.opposed)
+    claims[0]["id"] = opposed
+    text = results.published({"small-features": {"claims": claims}})
+    appears, does_not = text.split("**It does not appear**")
+    assert "as theirs" in appears
+    assert "against" not in appears
+    assert "ours against theirs" in does_not
+    assert "of no paper" not in text
+
+
 def test_no_summary_is_of_a_tiny_run():
     for path in (DOCS / "results").glob("*.json"):
         assert json.loads(path.read_text(encoding="utf-8"))["data"]["tiny"] is False, path.name

@@ -263,6 +263,9 @@ class Claim:
 
     unit: str = "SSIM"
 
+    opposed: bool = False
+    """Whether the paper says the opposite: where the claim holds, what the paper found does not appear."""
+
 
 def judge(
     rows: pa.Table, claims: Iterable[Claim], resamples: int = RESAMPLES, seed: int = 0

@@ -92,6 +92,7 @@ CLAIMS = (
             f"a network of the better half by {metric.upper()} reconstructs better than of the worse half",
             LowerBoundAbove(_gain(metric)),
             paper=paper,
+            opposed=metric == "psnr",
         )
         for metric, paper in zip(
             SPLIT_BY, ("the worse half by PSNR segments better", None, "the better half by CJV"), strict=True

@@ -88,6 +88,7 @@ CLAIMS = (
             LowerBoundAbove(Difference(dice(half(True, metric)), dice(half(False, metric)))),
             paper=paper,
             unit="Dice",
+            opposed=paper == "the worse half",
         )
         for metric, paper in zip(
             SPLIT_BY, ("the better half", "the better half", "the worse half"), strict=True

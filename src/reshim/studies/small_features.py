@@ -83,6 +83,7 @@ CLAIMS = (
         ),
         paper="artificial features mislead: the order inverts, one sample",
         unit="rank correlation",
+        opposed=True,
     ),
     Claim(
         "larger-is-easier",
