@@ -49,7 +49,7 @@ from reshim.training.run_folder import Trained
 from reshim.types import ScanRecord
 
 TITLE = "The alarm: unusual scans told from usual ones, and image quality foretold"
-PAPER = "none"
+PAPER = ""
 
 HOME = lab.KNEE_PD
 SHIFTS = (lab.BRAIN_T2, lab.BRAIN_T1, lab.BRAIN_T1_POST)
