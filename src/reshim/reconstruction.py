@@ -24,7 +24,7 @@ from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
 from reshim.scans import open_scan
 from reshim.training.run_folder import load_run
-from reshim.types import Acquisition, Measurement, Outcome, ScanRecord
+from reshim.types import Acquisition, Image, Measurement, Outcome, Reconstructor, ScanRecord
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,37 @@ def reconstruct_file(path: Path, request: Request, folder: Path) -> Card:
         If the method or what is asked of it does not fit the scan.
     """
     scan = open_scan(path)
-    record, acquisition = scan.record, scan.load(request.slices)
-    measurement = _measure(acquisition, request, path)
     method = method_of(request.method, request.adapt, request.budget_seconds, request.device)
+    acquisition = scan.load(request.slices)
+    images, card = reconstruct_acquisition(acquisition, method, request, path.name, scan.record)
+    folder.mkdir(parents=True, exist_ok=True)
+    write(
+        images if request.keep_complex else images.abs(),
+        folder,
+        path.stem,
+        request.formats,
+        spacing_mm=scan.record.spacing_mm,
+        orientation=scan.record.orientation,
+    )
+    write_json(folder / "card.json", asdict(card))
+    return card
+
+
+def reconstruct_acquisition(
+    acquisition: Acquisition,
+    method: Reconstructor,
+    request: Request,
+    name: str,
+    record: ScanRecord | None = None,
+    *,
+    scored: bool = True,
+) -> tuple[Image, Card]:
+    """Images (slice, row, column) of a scan, cropped, and what was done; `method` is the request's.
+
+    Without a record, as of a scan that comes over a network, the card has no metadata score. With `scored`, a
+    fully sampled scan is scored against itself.
+    """
+    measurement = _measure(acquisition, request, name)
     started = time.perf_counter()
     measurement = default_estimator(measurement)
     with logged_warnings() as logged:
@@ -98,8 +126,9 @@ def reconstruct_file(path: Path, request: Request, folder: Path) -> Card:
     seconds = time.perf_counter() - started
     images = center_crop(outcome.image, acquisition.crop)
     sampling = sampling_of(measurement, request.scheme or Scheme(mask="file"))
+    kind = "measured" if record is None else record.data_kind
     card = Card(
-        scan=path.name,
+        scan=name,
         method=_described(request.method, method),
         adapt={
             "asked": request.adapt,
@@ -111,23 +140,13 @@ def reconstruct_file(path: Path, request: Request, folder: Path) -> Card:
         seconds=seconds,
         **_alarm(request.method, record, measurement),
         warnings=list(dict.fromkeys((*measurement.warnings, *logged))),
-        details={"sampling": asdict(sampling), "data_kind": record.data_kind, "matrix": list(images.shape)},
+        details={"sampling": asdict(sampling), "data_kind": kind, "matrix": list(images.shape)},
     )
-    if acquisition.fully_sampled:
+    if scored and acquisition.fully_sampled:
         # Outside the body the noise floor decides, so each reference is scored where it means something.
         card.scores = score_one(images.abs(), reference(acquisition, "mvue"), "support")
         card.scores_rss = score_one(images.abs(), reference(acquisition, "rss"), "all")
-    folder.mkdir(parents=True, exist_ok=True)
-    write(
-        images if request.keep_complex else images.abs(),
-        folder,
-        path.stem,
-        request.formats,
-        spacing_mm=record.spacing_mm,
-        orientation=record.orientation,
-    )
-    write_json(folder / "card.json", asdict(card))
-    return card
+    return images, card
 
 
 @contextmanager
@@ -154,10 +173,10 @@ def write_json(path: Path, content: Any) -> None:
     beside.replace(path)
 
 
-def _measure(acquisition: Acquisition, request: Request, path: Path) -> Measurement:
+def _measure(acquisition: Acquisition, request: Request, name: str) -> Measurement:
     reduced = without_oversampling(acquisition)
     if request.scheme is not None:
-        return measure(reduced, request.scheme, evaluation_seed(path.name))
+        return measure(reduced, request.scheme, evaluation_seed(name))
     if acquisition.mask is not None:
         return measure(reduced, Scheme(mask="file"), 0)
     everything = torch.ones(1, 1, 1, reduced.kspace.shape[-1], dtype=torch.bool)
@@ -172,7 +191,7 @@ def _described(name: str, method: Any) -> str:
     return f"{name}: {method.description}" if name == "default" and hasattr(method, "description") else name
 
 
-def _alarm(name: str, record: ScanRecord, measurement: Measurement) -> dict[str, Any]:
+def _alarm(name: str, record: ScanRecord | None, measurement: Measurement) -> dict[str, Any]:
     """What a RUN's alarm says of the scan; nothing for methods that have none."""
     alarm = alarm_of(Path(name))
     if alarm is None:
@@ -181,7 +200,7 @@ def _alarm(name: str, record: ScanRecord, measurement: Measurement) -> dict[str,
     foretell = foreteller_of(load_run(Path(name)))
     if foretell is not None:
         said["predicted_ssim"] = asdict(foretell(measurement))
-        if foretell.headers is not None:
+        if foretell.headers is not None and record is not None:
             said["metadata_score"] = foretell.headers(record)
     return said
 

@@ -21,6 +21,7 @@ COMMANDS = (
     "import_weights",
     "study",
     "report",
+    "serve",
     "doctor",
 )
 

@@ -21,31 +21,26 @@ Citation the papers above.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-import torch
 from torch import Tensor
 
 from reshim.errors import BadScanError
 from reshim.scans import hdf5, vocabulary
-from reshim.scans.header import ScannerHeader, parse
-from reshim.scans.lines import Line, Matrix, Purpose, Sorted, line_mask, sort_lines
-from reshim.scans.reader import check_samples, chosen_slices, make_record
-from reshim.scans.volume import Volume, crop_of, matrix_of, spacing_of
+from reshim.scans.header import parse
+from reshim.scans.lines import Sorted, sort_lines
+from reshim.scans.mrd_scan import Head, as_acquisition, head_of, line_of
+from reshim.scans.reader import make_record
+from reshim.scans.volume import crop_of, matrix_of, spacing_of
 from reshim.types import Acquisition, ScanRecord
 
 NAME = "mrd"
 MAX_BYTES = 64 << 30
 LINES_AT_ONCE = 1024
-_NOISE, _PARALLEL_ONLY, _REVERSE, _NAVIGATOR, _PHASE_CORRECTION = 19, 20, 22, 23, 24
-_NO_IMAGE = (_NOISE, _PARALLEL_ONLY, _NAVIGATOR, _PHASE_CORRECTION, 25, 26, 27, 28)
-_FLAT_FRAME, _FLAT_SCAN = ("slice", "phase"), ("contrast", "repetition", "set")
-_COUNTERS = (*_FLAT_SCAN, *_FLAT_FRAME)
 VIEWS = {"x": "axial", "y": "coronal", "z": "sagittal"}
 """Names of the views where partitions run from left to right, as in the 3D collections here."""
 
@@ -58,52 +53,6 @@ COLLECTIONS: dict[str, dict[str, Any]] = {
     "ocmr": {"anatomy": "heart", "contrast": "CINE", "vendor": "Siemens"},
 }
 """Folders with these names hold these collections; what their headers leave out."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Head:
-    header: ScannerHeader
-    n_coils: int
-
-    @property
-    def scan_counters(self) -> tuple[str, ...]:
-        """Counters that tell scans of the file apart; in a 3D scan there is no slice or frame below them."""
-        return _FLAT_SCAN if self.matrix[2] == 1 else _COUNTERS
-
-    @property
-    def frame_counters(self) -> tuple[str, ...]:
-        """Counters that tell slices of one scan apart."""
-        return _FLAT_FRAME if self.matrix[2] == 1 else ()
-
-    def count(self, counters: tuple[str, ...]) -> int:
-        """How many values the header allows to some counters together."""
-        limits = dict(self.header.limits)
-        return int(np.prod([limits.get(name, 0) + 1 for name in counters], dtype=object) or 1)
-
-    @property
-    def scans(self) -> list[dict[str, int]]:
-        """The scans of the file, each by those counters that count more than one."""
-        limits = dict(self.header.limits)
-        counted = [name for name in self.scan_counters if limits.get(name, 0) > 0]
-        return [
-            dict(zip(counted, index, strict=True))
-            for index in np.ndindex(*(limits[name] + 1 for name in counted))
-        ]
-
-    @property
-    def is_segmented(self) -> bool:
-        """True where the header counts several segments (shots) of an echo train."""
-        return dict(self.header.limits).get("segment", 0) > 0
-
-    @property
-    def matrix(self) -> tuple[int, int, int]:
-        assert self.header.encoded_matrix is not None
-        return self.header.encoded_matrix
-
-    @property
-    def recon(self) -> tuple[int, int, int]:
-        recon = self.header.recon_matrix or self.matrix
-        return tuple(min(a, b) for a, b in zip(recon, self.matrix, strict=True))  # type: ignore[return-value]
 
 
 def matches(path: Path) -> bool:
@@ -178,39 +127,7 @@ def load(
     scan = tuple(int(asked.get(name, 0)) for name in head.scan_counters)
     status = path.stat()
     lines = _sorted_lines(path, scan, status.st_size, status.st_mtime_ns)
-    flat = head.matrix[2] == 1
-    acquired = torch.from_numpy(lines.acquired)
-    if flat:
-        # A line that some frames lack is no sample of the scan's common mask.
-        kspace = torch.where(acquired[:, 0], torch.from_numpy(lines.samples[..., 0]), 0)
-        mask, acquirable = line_mask(acquired[:, 0])
-        crop = head.recon[:2]
-    else:
-        volume = Volume(lines.samples[0])
-        whole = bool(acquired.all())
-        if not whole and axis != "x":
-            raise BadScanError(
-                f"{path.name} is a 3D scan undersampled along y and z ({acquired.float().mean():.0%} "
-                f"acquired), so "
-                "it has no view along either; take the one along readout (part 'x')"
-            )
-        kspace, crop = volume.view(axis), crop_of(head.recon, axis)
-        mask = None if whole or axis != "x" else acquired[None, None]
-        acquirable = torch.ones(1, 1, 1, kspace.shape[-1], dtype=torch.bool)
-    chosen = chosen_slices(slices, kspace.shape[0], path.name)
-    kspace = kspace[list(chosen)].clone()
-    if check:
-        check_samples(kspace, chosen, path.name)
-    return Acquisition(
-        kspace=kspace,
-        name=path.name,
-        slices=chosen,
-        crop=crop,
-        acquirable=acquirable,
-        mask=mask,
-        readout_axis=None if axis == "x" and not flat else "row",
-        noise_covariance=None if lines.covariance is None else torch.from_numpy(lines.covariance),
-    )
+    return as_acquisition(head, lines, axis, path.name, slices, check)
 
 
 def load_reference(
@@ -236,7 +153,7 @@ def _record(
     return make_record(path, root, root_name, reader=NAME, dataset=dataset, **known)
 
 
-def _read_head(path: Path) -> _Head:
+def _read_head(path: Path) -> Head:
     with hdf5.open_file(path) as file:
         header = parse(hdf5.text(file, "dataset/xml") or "<none/>", path.name)
         data = _lines(file)
@@ -245,22 +162,10 @@ def _read_head(path: Path) -> _Head:
                 f"{path.name} has no line of data; the scan was stopped or the copy is cut short"
             )
         first = data.fields("head")[0]
-    if header.trajectory not in (None, "cartesian"):
-        raise BadScanError(f"{path.name} has a {header.trajectory} trajectory; only Cartesian scans are read")
-    if header.encoded_matrix is None:
-        raise BadScanError(f"{path.name}: the header gives no encoded matrix; add encodedSpace/matrixSize")
-    n_coils = int(first["active_channels"])
-    if not 0 < n_coils <= 1024:
+    head = head_of(header, int(first["active_channels"]), path.name)
+    if head.declared_bytes > min(MAX_BYTES, hdf5.MAX_EXPANSION * path.stat().st_size):
         raise BadScanError(
-            f"{path.name}: the first line has {n_coils} channels; between 1 and 1024 are expected"
-        )
-    head = _Head(header, n_coils)
-    n_frames = head.count(_COUNTERS)
-    declared = 8 * n_coils * n_frames * int(np.prod(head.matrix, dtype=object))
-    if declared > min(MAX_BYTES, hdf5.MAX_EXPANSION * path.stat().st_size):
-        raise BadScanError(
-            f"{path.name} declares {declared} bytes of k-space ({n_frames} frames of {head.matrix}) in a "
-            f"file of "
+            f"{path.name} declares {head.declared_bytes} bytes of k-space in a file of "
             f"{path.stat().st_size}; the header belongs to another scan or is damaged"
         )
     return head
@@ -283,38 +188,11 @@ def _lines(file: h5py.File) -> h5py.Dataset:
 @lru_cache(maxsize=1)
 def _sorted_lines(path: Path, scan: tuple[int, ...], size: int, mtime_ns: int) -> Sorted:
     head = _read_head(path)
-    matrix = Matrix(head.n_coils, head.count(head.frame_counters), *head.matrix)
     with hdf5.open_file(path) as file:
-        lines = (_line(head, line_head, values) for line_head, values in _each_line(_lines(file), path.name))
-        return sort_lines(lines, matrix, scan, path.name)
-
-
-def _line(head: _Head, line_head: Any, values: np.ndarray) -> Line:
-    flags, index = int(line_head["flags"]), line_head["idx"]
-    y, z = _place(index, head)
-    step = int(index["kspace_encode_step_1"])
-    purpose: Purpose = "other" if any(flags >> (bit - 1) & 1 for bit in _NO_IMAGE) else "image"
-    if flags >> (_NOISE - 1) & 1:
-        purpose = "noise"
-    elif purpose == "image" and head.is_segmented and step > (head.header.phase_maximum or step):
-        # Stanford's calibration lines are counted on behind the last encoding step.
-        purpose, z = "correction", 0
-    if (
-        purpose in ("image", "correction")
-        and (step * head.header.chop[0] + int(index["kspace_encode_step_2"]) * head.header.chop[1]) % 2
-    ):
-        values = -values
-    return Line(
-        values,
-        int(line_head["center_sample"]),
-        y,
-        z,
-        tuple(int(index[name]) for name in head.scan_counters),
-        tuple(int(index[name]) for name in head.frame_counters),
-        int(index["segment"]),
-        purpose,
-        bool(flags >> (_REVERSE - 1) & 1),
-    )
+        lines = (
+            line_of(head, line_head, values) for line_head, values in _each_line(_lines(file), path.name)
+        )
+        return sort_lines(lines, head.lines_fit, scan, path.name)
 
 
 def _each_line(data: h5py.Dataset, name: str) -> Iterator[tuple[Any, np.ndarray]]:
@@ -330,12 +208,3 @@ def _each_line(data: h5py.Dataset, name: str) -> Iterator[tuple[Any, np.ndarray]
                     "samples; the file is damaged: copy it again"
                 )
             yield head, values.view(np.complex64).reshape(shape)
-
-
-def _place(index: Any, head: _Head) -> tuple[int, int]:
-    """Column and partition of a line, counted from frequency 0 at the middle of the matrix."""
-    header, (_, n_y, n_z) = head.header, head.matrix
-    y_center = n_y // 2 if header.phase_center is None else header.phase_center
-    z_center = n_z // 2 if header.partition_center is None else header.partition_center
-    z = 0 if n_z == 1 else int(index["kspace_encode_step_2"]) - z_center + n_z // 2
-    return int(index["kspace_encode_step_1"]) - y_center + n_y // 2, z
