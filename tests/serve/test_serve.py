@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ismrmrd.serialization import ConfigFile, ISMRMRDMessageID, ProtocolDeserializer, ProtocolSerializer
 from tests.scans.miniature_mrd import line, write_mrd
 
+from reshim.cli import main
 from reshim.errors import UserError
 from reshim.reconstruction import Request, reconstruct_file
 from reshim.serve.messages import IMAGE_HEAD, LINE_HEAD, MAX_TEXT, StreamError, read_messages
@@ -261,6 +262,20 @@ def test_waveforms_texts_and_trajectories_are_passed_over(scan):
     before = answered(session(), whole)
     after = answered(session(), whole[:1026] + extra.getvalue() + whole[1026:])
     np.testing.assert_array_equal(after[1].data, before[1].data)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "99999"], "no port"),
+        (["--max-gib", "0"], "above 0"),
+        (["--with", "no such method"], "neither a method nor a RUN"),
+        (["--host", "203.0.113.1"], "cannot listen on"),
+    ],
+)
+def test_the_command_refuses_what_cannot_be_served(arguments, said, capsys):
+    assert main(["serve", *arguments]) == 2
+    assert said in capsys.readouterr().err
 
 
 @settings(max_examples=60, deadline=None)
