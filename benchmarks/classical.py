@@ -4,6 +4,8 @@
     python benchmarks/classical.py --peers ENVS --scripts FOLDER --pairs 5 [--job espirit ...]
     python benchmarks/classical.py --volume 20 [--job ...]      # a volume's seconds a slice and its memory
 
+    RESHIM_PEERS=ENVS RESHIM_PEER_SCRIPTS=FOLDER make bench     # the ratios among all benchmarks
+
 ENVS holds the peers' environments and FOLDER the scripts that time them (one JSON line each, with `median_s`,
 `cpu_s`, `peak_rss_mib`, `check`, and a module `_common` that makes the inputs). Both sides run in turn,
 A B B A ..., each in a process of its own, and the ratio is that of each pair: the machine's speed cancels.
@@ -62,6 +64,10 @@ PEERS = {
     "raki": [("serial definition", "", "")],
 }
 VOLUME_JOBS = ("espirit", "sense", "l1-wavelet-shifts", "grappa")
+
+
+def folder_of(variable: str) -> Path | None:
+    return Path(os.environ[variable]) if os.environ.get(variable) else None
 
 
 def case(scripts: Path | None, kind: str) -> dict[str, torch.Tensor]:
@@ -298,8 +304,8 @@ def main() -> None:
     )
     parser.add_argument("--job", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--only", choices=list(PEERS), help="time ours in this process and end")
-    parser.add_argument("--peers", type=Path)
-    parser.add_argument("--scripts", type=Path)
+    parser.add_argument("--peers", type=Path, default=folder_of("RESHIM_PEERS"))
+    parser.add_argument("--scripts", type=Path, default=folder_of("RESHIM_PEER_SCRIPTS"))
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--reps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
