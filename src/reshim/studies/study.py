@@ -225,7 +225,8 @@ class Study:
     def keep(self, rows: Sequence[Mapping[str, Any]], **columns: Any) -> None:
         """Take rows of our own making into the study's, once: no reconstruction gave them."""
         key = digest([dict(row) for row in rows])
-        self.store.put(key, [{**row, "key": key} for row in rows])
+        if not self.store.has(key):
+            self.store.put(key, [{**row, "key": key} for row in rows])
         if (key, dict(columns)) not in self.finished:
             self.finished.append((key, dict(columns)))
 
