@@ -33,7 +33,7 @@ SLICES = 8
 """Lesions have to be met: twice the slices of the other studies."""
 
 MORE = range(2000, 2096)
-"""Further simulated test subjects with lesions: one brain in four has a large one, and fewer knees."""
+"""Further simulated test subjects with lesions: one brain in four has a large one, and half of the knees."""
 
 TESTS = (lab.KNEE_PDFS, lab.BRAIN_FLAIR)
 BANDS = {"box-small": "boxes of up to 1 % of the image", "box-large": "larger boxes"}
