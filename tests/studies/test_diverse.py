@@ -12,6 +12,7 @@ from reshim.rows import read_rows
 from reshim.studies import lab, recipe_of
 from reshim.studies.diverse import OneForAll, Part, called
 from reshim.studies.run import run_study
+from reshim.studies.scale import Scale
 
 SLOW = (
     "data-filtering",
@@ -53,10 +54,10 @@ def test_a_small_study_of_one_network_runs_from_scans_to_page(tmp_path):
     together = OneForAll("both", parts, ("unet-tiny",), seeds=2)
     recipe = ModuleType("small", "Is one network enough?")
     recipe.TITLE, recipe.PAPER, recipe.CLAIMS = "Small", "none", together.claims()
-    recipe.embedded = lambda tiny: replace(lab.embedded(*together.tests, tiny=tiny), subjects=4)
+    recipe.embedded = lambda scale: replace(lab.embedded(*together.tests, scale=scale), subjects=4)
     recipe.run = lambda study: (together.run(study), together.run(study))
     recipe.page = lambda study: (ClaimsBlock(), *together.blocks(study))
-    result = run_study("small", recipe, tmp_path, tiny=True)
+    result = run_study("small", recipe, tmp_path, scale=Scale.TINY)
     assert all(claim["value"] is not None for claim in result.claims)
     rows = read_rows(tmp_path / "rows.parquet")
     scored = {(row["method"], row["test"]) for row in rows.select(["method", "test"]).to_pylist()}

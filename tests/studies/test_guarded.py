@@ -3,6 +3,7 @@
 from reshim.catalog import Catalog
 from reshim.rows import read_rows
 from reshim.studies.guarded import keep_guarded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 
@@ -21,7 +22,7 @@ def row(index: int, value: float, adapted: bool | None = None):
 
 
 def test_the_guard_hands_out_the_fit_where_it_accepts_it_and_the_network_elsewhere(tmp_path):
-    study = Study("x", tmp_path, object.__new__(Catalog), True, 0, tmp_path)
+    study = Study("x", tmp_path, object.__new__(Catalog), Scale.TINY, 0, tmp_path)
     study.keep([row(0, 0.8), row(1, 0.7)], method="before", test="Q")
     study.keep([row(0, 0.2), row(1, 0.1)], method="before", test="P")
     study.keep([row(0, 0.9, True), row(1, 0.6, False)], method="fitted", test="Q")

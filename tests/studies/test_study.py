@@ -7,6 +7,7 @@ from reshim.catalog import Catalog
 from reshim.classical.sense import Sense
 from reshim.classical.tune import Tuned
 from reshim.studies import study as module
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 from .test_lab import record
@@ -28,7 +29,7 @@ def tunings(monkeypatch):
 
 
 def test_a_tuning_is_made_once_and_again_for_other_weights_scans_or_masks(tmp_path, tunings):
-    study = Study("x", tmp_path, Catalog.__new__(Catalog), True, 0, tmp_path)
+    study = Study("x", tmp_path, Catalog.__new__(Catalog), Scale.TINY, 0, tmp_path)
 
     def tuned(values=(1.0, 2.0), where="knee", rate=4):
         return study.tune("SENSE", lambda ridge: Sense(ridge=ridge), values, where, Scheme(acceleration=rate))

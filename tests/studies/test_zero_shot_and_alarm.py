@@ -14,6 +14,7 @@ from reshim.evaluation.claims import judge
 from reshim.rows import read_rows
 from reshim.studies import recipe_of
 from reshim.studies.crowd import crowd
+from reshim.studies.scale import Scale
 from reshim.studies.shift_alarm import (
     CLAIMS,
     EVERYWHERE,
@@ -32,7 +33,7 @@ from reshim.studies.study import Study
 
 def planted_at(folder: Path) -> Study:
     """A study whose rows are planted, so that nobody asks for its scans."""
-    return Study("planted", folder, Catalog.__new__(Catalog), True, 0, folder)
+    return Study("planted", folder, Catalog.__new__(Catalog), Scale.TINY, 0, folder)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ examples:
   reshim study --list
   reshim study first-look --out runs/first-look
   reshim study first-look --tiny --out runs/tiny          a minute or so: shows that it runs, proves nothing
+  reshim study diverse-large --catalog fastmri.parquet --full --device cuda --out runs/large
 
 FOLDER gets rows.parquet, summary.json (the claims) and index.html (the page).
 """
@@ -29,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="scans, models and rows of all studies; default: runs/shared, with --out that folder",
     )
-    parser.add_argument("--tiny", action="store_true", help="the smallest form that runs every step")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--tiny", action="store_true", help="the smallest form that runs every step")
+    size.add_argument(
+        "--full", action="store_true", help="the papers' networks and budgets; a GPU's work (--device cuda)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,8 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     keep_freed_memory()
     from reshim.errors import UserError
+    from reshim.methods import checked_device
     from reshim.studies import STUDIES, recipe_of
     from reshim.studies.run import question_of, run_study
+    from reshim.studies.scale import Scale
 
     console = Console()
     if arguments.list:
@@ -62,9 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
         recipe_of(arguments.name),
         out,
         arguments.catalog,
-        arguments.tiny,
+        Scale.TINY if arguments.tiny else Scale.FULL if arguments.full else Scale.EMBEDDED,
         arguments.seed,
         shared,
+        checked_device(arguments.device),
     )
     table = Table("claim", "holds", "value", "95 % interval", "rule", box=None)
     for claim in result.claims:

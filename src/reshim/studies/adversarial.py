@@ -27,6 +27,7 @@ from reshim.robustness.attack import Attack, GradientAttack, RandomNoise, Random
 from reshim.robustness.joint_attack import JointAttack
 from reshim.studies import families, lab
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.types import Reconstructor
 
@@ -51,9 +52,9 @@ SOURCES = ("unrolled", "L1-wavelet")
 """Whose attacks the others meet."""
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(HOME, tiny=tiny)
+    return lab.embedded(HOME, scale=scale)
 
 
 def under(method: str, attack: str, budget: float = MIDDLE) -> Score:

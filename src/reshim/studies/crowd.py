@@ -31,9 +31,10 @@ def crowd(
     ValueError
         If they are.
     """
-    if numbers.start < lab.SUBJECTS:
-        raise ValueError(f"subjects from {numbers.start} on; the laboratory has those below {lab.SUBJECTS}")
-    matrix = lab.TINY.matrix if study.tiny else lab.MATRIX
+    taken = max(size.subjects for size in lab.SCANS.values())
+    if numbers.start < taken:
+        raise ValueError(f"subjects from {numbers.start} on; the laboratory has those below {taken}")
+    matrix = lab.SCANS[study.scale].matrix
     folder = study.shared / "scans" / f"crowd-{name}-{matrix}-seed{study.seed}"
     catalog = study.folder / f"{folder.name}.parquet"
     with alone(folder), steps(f"simulating {name}", len(numbers)) as tick:

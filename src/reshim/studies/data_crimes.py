@@ -14,6 +14,7 @@ from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, MatrixB
 from reshim.robustness.sources import Kind, Processed
 from reshim.studies import families, lab
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 TITLE = "Data crimes: what processing flatters"
@@ -33,9 +34,9 @@ METHODS = families.EVERY
 RAW = "raw"
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(HOME, tiny=tiny)
+    return lab.embedded(HOME, scale=scale)
 
 
 def at(method: str, kind: Kind, dose: float | None = None) -> Score:

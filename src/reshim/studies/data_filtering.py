@@ -27,6 +27,7 @@ from reshim.studies import lab
 from reshim.studies.diverse import compare, learning_curves
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import NAMES, SHOWN, on
+from reshim.studies.scale import Scale
 from reshim.studies.similarity import images
 from reshim.studies.study import Study
 from reshim.types import ScanRecord
@@ -104,18 +105,18 @@ def retrieved(
     return Counter(dict(found.most_common(count)))
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*POOL, *TARGETS, tiny=tiny)
+    return lab.embedded(*POOL, *TARGETS, scale=scale)
 
 
 def run(study: Study) -> None:
     """Choose half of the pool in each way, train on it for as many samples, score on the targets."""
     records = {record.scan_id: record for record in study.scans(lab.any_of(POOL), "train")}
     wanted = {record.scan_id: record for record in study.scans(lab.any_of(TARGETS), "val")}
-    epochs = lab.training(study.tiny, NETWORK).epochs or 1
+    epochs = lab.training(study.scale, NETWORK).epochs or 1
     seen = epochs * round(SHARE * sum(record.n_slices for record in records.values()))
-    settings = lab.training(study.tiny, NETWORK, epochs=None, samples=seen)
+    settings = lab.training(study.scale, NETWORK, epochs=None, samples=seen)
     methods = {
         called(name): study.train(called(name), NETWORK, where, settings)
         for name, where in chosen(records, wanted, study.seed).items()

@@ -28,6 +28,7 @@ from reshim.report.blocks import (
 from reshim.studies import lab
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import EVALUATION, NAMES, SHOWN, Distribution, on
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study, watched_scores, write_text
 from reshim.training.run_folder import RunFolder, load_run
 from reshim.training.settings import EarlyStop
@@ -137,15 +138,15 @@ def choose(trajectories: list[Trajectory], tolerance: float = TOLERANCE) -> Earl
     return max(cheap or rules[:1], key=lambda rule: means(rule)[0])
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
     pairs = TO_CHOOSE + TO_JUDGE
-    return lab.embedded(*(each for pair in pairs for each in (pair.home, pair.away)), tiny=tiny)
+    return lab.embedded(*(each for pair in pairs for each in (pair.home, pair.away)), scale=scale)
 
 
 def run(study: Study) -> None:
     """Train long on each P, choose the rule on two pairs, score its checkpoints on the two others."""
-    settings = lab.training(study.tiny, NETWORK, epochs=5 if study.tiny else EPOCHS)
+    settings = lab.training(study.scale, NETWORK, epochs=5 if study.tiny else EPOCHS)
     for pair in TO_CHOOSE + TO_JUDGE:
         watch = {pair.away.label: pair.away.where}
         study.train(pair.label, NETWORK, pair.home.where, settings, watch=watch)
@@ -156,13 +157,17 @@ def run(study: Study) -> None:
         epochs = {PEAK: seen.peak, EARLY: seen.chosen(rule), END: seen.chosen(None)}
         for test in (pair.home, pair.away):
             methods = {
-                pair.called(how): load_run(study.path_of(pair.label), epoch=epoch + 1)
+                pair.called(how): load_run(study.path_of(pair.label), epoch=epoch + 1, device=study.device)
                 for how, epoch in epochs.items()
             }
             study.compare(methods, test.where, EVALUATION, test=test.label)
             for epoch in spread(len(seen.home), LOOKED_AT):
                 study.compare(
-                    {pair.called("over training"): load_run(study.path_of(pair.label), epoch=epoch)},
+                    {
+                        pair.called("over training"): load_run(
+                            study.path_of(pair.label), epoch=epoch, device=study.device
+                        )
+                    },
                     test.where,
                     EVALUATION,
                     test=test.label,

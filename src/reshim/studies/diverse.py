@@ -62,7 +62,7 @@ class Part:
     ) -> Trained:
         """Train on it: every scan is seen under every scheme as often as a specialist sees its own."""
         schemes = tuple(dict.fromkeys(each.scheme for each in self.distributions))
-        settings = training(study.tiny, network, schemes=schemes, seed=seed)
+        settings = training(study.scale, network, schemes=schemes, seed=seed)
         settings = replace(settings, epochs=(settings.epochs or 1) * len(schemes))
         label = label or called(network, self, share)
         return study.train(

@@ -12,6 +12,7 @@ from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
 from reshim.studies.diverse import HeldOut, OneForAll, Part
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 TITLE = "Knees and brains: one network or two"
@@ -21,13 +22,13 @@ NETWORKS = ("unet-tiny", "vit-tiny", "varnet-tiny")
 KNEES = Part("knees", (lab.KNEE_PD, lab.KNEE_PDFS))
 BRAINS = Part("brains", (lab.BRAIN_T1, lab.BRAIN_T2, lab.BRAIN_FLAIR))
 TOGETHER = OneForAll("anatomy", (KNEES, BRAINS), NETWORKS)
-ELSEWHERE = HeldOut("knees-unseen", BRAINS.distributions, KNEES.distributions, ("unet-tiny",))
+ELSEWHERE = HeldOut("knees-unseen", BRAINS.distributions, KNEES.distributions, NETWORKS)
 CLAIMS = (*TOGETHER.claims(), *ELSEWHERE.claims())
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*TOGETHER.tests, tiny=tiny)
+    return lab.embedded(*TOGETHER.tests, scale=scale)
 
 
 def run(study: Study) -> None:

@@ -13,6 +13,7 @@ from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
 from reshim.studies.diverse import HeldOut, OneForAll, Part
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 TITLE = "Contrasts: one network or one each"
@@ -28,13 +29,13 @@ BRAINS = OneForAll(
     NETWORKS,
     "brains",
 )
-ELSEWHERE = HeldOut("flair-unseen", (lab.BRAIN_T1, lab.BRAIN_T2), (lab.BRAIN_FLAIR,), ("unet-tiny",))
+ELSEWHERE = HeldOut("flair-unseen", (lab.BRAIN_T1, lab.BRAIN_T2), (lab.BRAIN_FLAIR,), NETWORKS)
 CLAIMS = (*KNEES.claims(), *BRAINS.claims(), *ELSEWHERE.claims())
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*KNEES.tests, *BRAINS.tests, tiny=tiny)
+    return lab.embedded(*KNEES.tests, *BRAINS.tests, scale=scale)
 
 
 def run(study: Study) -> None:

@@ -12,6 +12,7 @@ from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
 from reshim.studies.diverse import HeldOut, OneForAll, Part
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 TITLE = "3 T and 1.5 T: one network or two"
@@ -21,13 +22,13 @@ NETWORKS = ("unet-tiny", "vit-tiny", "varnet-tiny")
 HIGH = Part("3 T", (lab.KNEE_PD, lab.BRAIN_T2))
 LOW = Part("1.5 T", (lab.KNEE_PD_15, lab.BRAIN_T2_15))
 TOGETHER = OneForAll("field", (HIGH, LOW), NETWORKS)
-ELSEWHERE = HeldOut("low-field-unseen", HIGH.distributions, LOW.distributions, ("unet-tiny",))
+ELSEWHERE = HeldOut("low-field-unseen", HIGH.distributions, LOW.distributions, NETWORKS)
 CLAIMS = (*TOGETHER.claims(), *ELSEWHERE.claims())
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*TOGETHER.tests, tiny=tiny)
+    return lab.embedded(*TOGETHER.tests, scale=scale)
 
 
 def run(study: Study) -> None:

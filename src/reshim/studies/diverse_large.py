@@ -7,7 +7,7 @@ Claim   a network of all training protocols is on no held-out protocol significa
         ones over training-set sizes.
 Data    knees (PD, PD-FS) and brains (T1, T2) at 3 T to train on; held out are two more contrasts (FLAIR, T1
         with contrast agent) and four protocols at 1.5 T; of the catalog, or simulated.
-Cost    about 40 minutes on two cores; --tiny: under a minute.
+Cost    about an hour on two cores; --tiny: under a minute.
 Run     reshim study diverse-large
 """
 
@@ -15,6 +15,7 @@ from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
 from reshim.studies.diverse import HeldOut, learning_curves
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 TITLE = "All protocols against one, where nothing was trained"
@@ -31,14 +32,14 @@ LARGE = HeldOut(
         lab.BRAIN_T2_15,
         lab.BRAIN_FLAIR_15,
     ),
-    networks=("unet-tiny", "unrolled-tiny"),
+    networks=("unet-tiny", "vit-tiny", "varnet-tiny", "unrolled-tiny"),
 )
 CLAIMS = LARGE.claims()
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*LARGE.singles, *LARGE.held_out, tiny=tiny)
+    return lab.embedded(*LARGE.singles, *LARGE.held_out, scale=scale)
 
 
 def run(study: Study) -> None:

@@ -15,6 +15,7 @@ from reshim.studies import lab
 from reshim.studies.diverse import HeldOut, OneForAll, Part
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import Distribution
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 TITLE = "Scanners: one network or one each"
@@ -35,9 +36,9 @@ ELSEWHERE = HeldOut("scanner-unseen", (FIRST, SECOND), (UNSEEN,), NETWORKS)
 CLAIMS = (*TOGETHER.claims(), *ELSEWHERE.claims())
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(FIRST, SECOND, UNSEEN, tiny=tiny)
+    return lab.embedded(FIRST, SECOND, UNSEEN, scale=scale)
 
 
 def run(study: Study) -> None:

@@ -18,6 +18,7 @@ from reshim.studies import lab
 from reshim.studies.diverse import TOLERANCE, Part, called, compare, learning_curves
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import NAMES, SHOWN, on
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 TITLE = "Ten scans of one kind for each of another"
@@ -84,7 +85,7 @@ class Skew:
 
     def run(self, study: Study, network: str) -> None:
         """Train on many and few, on the few, and on all of each; score all on both."""
-        settings = lab.training(study.tiny, network)
+        settings = lab.training(study.scale, network)
         shares = {self.many.where: 1.0, self.few.where: FEW}
         everywhere = dict.fromkeys(shares)
         joint = self.joint(network)
@@ -103,9 +104,9 @@ SKEWS = (Skew(KNEES, BRAINS), Skew(BRAINS, KNEES))
 CLAIMS = tuple(claim for skew in SKEWS for network in NETWORKS for claim in skew.claims(network))
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(lab.KNEE_PD, lab.BRAIN_T2, tiny=tiny)
+    return lab.embedded(lab.KNEE_PD, lab.BRAIN_T2, scale=scale)
 
 
 def run(study: Study) -> None:

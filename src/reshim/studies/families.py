@@ -59,7 +59,7 @@ def trained(
             f"{name}{suffix}",
             network,
             home.where,
-            lab.training(study.tiny, network),
+            lab.training(study.scale, network),
             network_settings=lab.SETTINGS.get(network),
         )
         for name, network in ((name, NETWORKS[name]) for name in names)

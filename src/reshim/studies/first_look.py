@@ -35,6 +35,7 @@ from reshim.report.blocks import (
     TextBlock,
 )
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.training.joint import Joint
 from reshim.training.objectives import Supervised
@@ -67,9 +68,9 @@ METHODS = (
 )
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    if tiny:
+    if scale.tiny:
         return Embedded(
             ("knee-pd-3t", "brain-t2-3t"), subjects=8, matrix=48, slices=2, shares=(0.25, 0.25, 0.5)
         )

@@ -23,6 +23,7 @@ from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableB
 from reshim.rows import write_table
 from reshim.studies import lab, relations
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.types import ScanRecord
 
@@ -50,9 +51,9 @@ def half(better: bool, metric: str) -> str:
     return f"trained on {'better' if better else 'worse'} {metric}"
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*SCANS, tiny=tiny)
+    return lab.embedded(*SCANS, scale=scale)
 
 
 def _gain(metric: str) -> Difference:
@@ -106,14 +107,14 @@ def run(study: Study) -> None:
     base = lab.any_of(SCANS)
     everything = study.scans(base)
     values = _measured(study, everything)
-    network = study.train("all scans", NETWORK, base, lab.training(study.tiny))
+    network = study.train("all scans", NETWORK, base, lab.training(study.scale))
     study.compare({"all scans": network}, base, lab.EVALUATION, test=EVERY_TEST)
     _relate(study, values, study.scans(base, "test"))
     for metric in SPLIT_BY:
         better, worse = _halves(study.scans(base, "train"), values[named(metric, "corrected")], metric)
         for is_better, names in ((True, better), (False, worse)):
             label = half(is_better, metric)
-            model = study.train(label, NETWORK, _only(base, names), lab.training(study.tiny))
+            model = study.train(label, NETWORK, _only(base, names), lab.training(study.scale))
             study.compare({label: model}, base, lab.EVALUATION, test=EVERY_TEST, keep_images=False)
 
 

@@ -30,6 +30,7 @@ from reshim.rows import write_table
 from reshim.scans import load_reference
 from reshim.studies import lab, relations
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study, write_text
 from reshim.types import Reconstructor, ScanRecord
 
@@ -103,9 +104,9 @@ CLAIMS = (
 )
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*SCANS, tiny=tiny, lesions=LESIONS, slices=4 if tiny else 8)
+    return lab.embedded(*SCANS, scale=scale, lesions=LESIONS, slices=4 if scale.tiny else 8)
 
 
 def run(study: Study) -> None:

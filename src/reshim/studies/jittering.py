@@ -16,6 +16,7 @@ from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, TableBl
 from reshim.robustness.attack import Attack, GradientAttack, RandomNoise
 from reshim.studies import families, lab
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.training.objectives import Adversarial, Jitter, Objective, Supervised
 
@@ -37,9 +38,9 @@ TRAININGS: dict[str, Objective] = {
 JITTERED = "jittered 5 %"
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(HOME, tiny=tiny)
+    return lab.embedded(HOME, scale=scale)
 
 
 def label(network: str, training: str = "") -> str:
@@ -92,7 +93,7 @@ def run(study: Study) -> None:
     models = dict(families.trained(study, HOME, NETWORKS))
     for network in NETWORKS:
         for training, objective in TRAININGS.items():
-            settings = lab.training(study.tiny, families.NETWORKS[network], objective=objective)
+            settings = lab.training(study.scale, families.NETWORKS[network], objective=objective)
             name = label(network, training)
             models[name] = study.train(name, families.NETWORKS[network], HOME.where, settings)
     evaluation = replace(lab.EVALUATION, slices=(0, 1) if study.tiny else (1, 2))

@@ -17,6 +17,7 @@ from reshim.evaluation.quantities import Score, score
 from reshim.evaluation.run import Evaluation
 from reshim.report.blocks import Choice
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import EPOCHS, FULL, Scale
 from reshim.training.objectives import Supervised
 from reshim.training.settings import TrainingSettings
 
@@ -29,7 +30,12 @@ and everything costs less than half.
 """
 
 SHARES = (14 / 24, 2 / 24, 8 / 24)
-TINY = Embedded((), subjects=8, matrix=48, slices=2, shares=(0.25, 0.25, 0.5))
+SCANS = {
+    Scale.TINY: Embedded((), subjects=8, matrix=48, slices=2, shares=(0.25, 0.25, 0.5)),
+    Scale.EMBEDDED: Embedded((), SUBJECTS, MATRIX, SLICES, SHARES),
+    Scale.FULL: Embedded((), subjects=96, matrix=320, slices=8, shares=SHARES),
+}
+"""What is simulated where no catalog is given."""
 
 SCHEME = Scheme("equispaced", acceleration=4)
 EVALUATION = Evaluation(scheme=SCHEME)
@@ -104,15 +110,13 @@ BRAIN_T2, BRAIN_T2_15 = _of("brain", "T2", "3"), _of("brain", "T2", "1.5")
 BRAIN_FLAIR, BRAIN_FLAIR_15 = _of("brain", "FLAIR", "3"), _of("brain", "FLAIR", "1.5")
 
 
-def embedded(*distributions: Distribution, tiny: bool, **changes: Any) -> Embedded:
+def embedded(*distributions: Distribution, scale: Scale, **changes: Any) -> Embedded:
     """The simulated scans of these distributions, at the size that all studies share."""
     protocols = tuple(dict.fromkeys(distribution.protocol for distribution in distributions))
-    if tiny:
-        return replace(TINY, protocols=protocols, **changes)
-    return replace(Embedded(protocols, SUBJECTS, MATRIX, SLICES, SHARES), **changes)
+    return replace(SCANS[scale], protocols=protocols, **changes)
 
 
-def training(tiny: bool, network: str = "unrolled-tiny", **changes: Any) -> TrainingSettings:
+def training(scale: Scale, network: str = "unrolled-tiny", **changes: Any) -> TrainingSettings:
     """The budget that all studies share; `changes` are settings that the question is about.
 
     One slice a step: of a few hundred slices seen, four times the updates were worth more than the averaging
@@ -120,12 +124,21 @@ def training(tiny: bool, network: str = "unrolled-tiny", **changes: Any) -> Trai
     """
     budget = TrainingSettings(
         objective=Supervised("ssim+l1"),
-        epochs=2 if tiny else 12,
+        epochs=2 if scale.tiny else 12,
         batch_size=1,
         learning_rate=RATES[network],
         schemes=(SCHEME,),
-        validation_slices=2 if tiny else 8,
+        validation_slices=2 if scale.tiny else 8,
     )
+    if scale is Scale.FULL:
+        full = FULL[network]
+        budget = replace(
+            budget,
+            epochs=EPOCHS,
+            batch_size=full.batch_size,
+            learning_rate=full.learning_rate,
+            validation_slices=200,
+        )
     return replace(budget, **changes)
 
 

@@ -28,6 +28,7 @@ from reshim.report.blocks import (
 from reshim.studies import families, lab
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import on
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 TITLE = "Natural shifts: trained, sparse and parallel-imaging methods side by side"
@@ -51,9 +52,9 @@ TWO_HOMES = (*families.NETWORKS, *TUNED)
 """Trained or tuned on brains as well, so that the shift's cost is told apart from how hard brains are."""
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(HOME, *SCANS, tiny=tiny)
+    return lab.embedded(HOME, *SCANS, scale=scale)
 
 
 def cost(method: str) -> Difference:

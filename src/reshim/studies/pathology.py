@@ -23,6 +23,7 @@ from reshim.studies.crowd import crowd
 from reshim.studies.diverse import learning_curves
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import EVALUATION, NAMES, Distribution, on
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.types import ScanRecord
 
@@ -68,9 +69,9 @@ CLAIMS = tuple(
 )
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*TESTS, tiny=tiny, twins=True, slices=SLICES // 2 if tiny else SLICES)
+    return lab.embedded(*TESTS, scale=scale, twins=True, slices=SLICES // 2 if scale.tiny else SLICES)
 
 
 def run(study: Study) -> None:
@@ -83,7 +84,7 @@ def run(study: Study) -> None:
     )
     everything = lab.any_of(TESTS)
     for network in NETWORKS:
-        settings = lab.training(study.tiny, network)
+        settings = lab.training(study.scale, network)
         methods = {
             called(network, name): study.train(
                 called(network, name),

@@ -24,6 +24,7 @@ from reshim.scans import load, open_scan
 from reshim.studies import lab
 from reshim.studies.embedded import Embedded
 from reshim.studies.repeats import ERROR, SPREAD, Repeats, key_of, rows_of
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.types import Acquisition, Reconstructor, ScanRecord
 
@@ -42,12 +43,12 @@ RATES, SIZES = (2, 3, 4, 5, 6), (16, 32)
 """Rates at 24 calibration lines, and further numbers of them at the first rate judged."""
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
     return Embedded(
         ("knee-pd-3t",),
-        subjects=3 if tiny else 4,
-        matrix=48 if tiny else lab.MATRIX,
+        subjects=3 if scale.tiny else 4,
+        matrix=lab.SCANS[scale].matrix,
         slices=1,
         shares=(0.2, 0.2, 0.6),
     )

@@ -15,6 +15,7 @@ from reshim.report.page import draw
 from reshim.report.page_file import write_page
 from reshim.rows import read_rows
 from reshim.studies.embedded import catalog_of
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study, write_text
 
 
@@ -32,9 +33,10 @@ def run_study(
     recipe: ModuleType,
     folder: Path,
     catalog: Path | None = None,
-    tiny: bool = False,
+    scale: Scale = Scale.EMBEDDED,
     seed: int = 0,
     shared: Path | None = None,
+    device: str = "cpu",
 ) -> Result:
     """Run a recipe from data to page; what is finished, here or for another study, is not done again.
 
@@ -44,10 +46,10 @@ def run_study(
     folder.mkdir(parents=True, exist_ok=True)
     shared = shared or folder
     if catalog is None:
-        scans = catalog_of(recipe.embedded(tiny), shared, folder / "catalog.parquet", seed)
+        scans = catalog_of(recipe.embedded(scale), shared, folder / "catalog.parquet", seed)
     else:
         scans = Catalog.read(catalog)
-    study = Study(name, folder, scans, tiny, seed, shared, embedded=catalog is None)
+    study = Study(name, folder, scans, scale, seed, shared, embedded=catalog is None, device=device)
     recipe.run(study)
     rows_path = folder / "rows.parquet"
     study.store.collect(study.finished, rows_path)
@@ -66,13 +68,14 @@ def run_study(
             "catalog": None if catalog is None else str(catalog),
             "scans": len(set(rows["scan_id"].to_pylist())),
             "subjects": len(set(rows["subject"].to_pylist())),
-            "tiny": tiny,
+            "tiny": scale.tiny,
+            "scale": scale.value,
             "seed": seed,
         },
         judged,
     )
     _keep_seconds(folder, previous + seconds)
-    blocks: tuple[Block, ...] = (*recipe.page(study), _made(study, name, catalog, tiny))
+    blocks: tuple[Block, ...] = (*recipe.page(study), _made(study, name, catalog))
     write_page(folder, Page(name, recipe.TITLE, question_of(recipe), recipe.PAPER, blocks))
     return Result(judged, draw(folder), [f"{scan.scan_id}: {scan.reason}" for scan in study.left_out])
 
@@ -82,8 +85,9 @@ def question_of(recipe: ModuleType) -> str:
     return (recipe.__doc__ or "").strip().splitlines()[0]
 
 
-def _made(study: Study, name: str, catalog: Path | None, tiny: bool) -> MadeBlock:
-    flags = (f" --catalog {catalog}" if catalog else "") + (" --tiny" if tiny else "")
+def _made(study: Study, name: str, catalog: Path | None) -> MadeBlock:
+    size = "" if study.scale is Scale.EMBEDDED else f" --{study.scale.value}"
+    flags = (f" --catalog {catalog}" if catalog else "") + size
     settings = {label: dict(run.settings["training"]) for label, run in study.runs.items()}
     return made(f"reshim study {name}{flags} --seed {study.seed}", settings, time.strftime("%Y-%m-%d"))
 

@@ -44,6 +44,7 @@ from reshim.studies import lab, relations
 from reshim.studies.crowd import crowd
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import on
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.training.run_folder import Trained
 from reshim.types import ScanRecord
@@ -75,9 +76,9 @@ TRIVIAL = {
 """What predicted SSIM has to beat, and the features that each looks at."""
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(HOME, *SHIFTS, tiny=tiny)
+    return lab.embedded(HOME, *SHIFTS, scale=scale)
 
 
 def placed(method: str, test: lab.Distribution) -> Score:
@@ -146,7 +147,7 @@ class Watched:
 
 def run(study: Study) -> None:
     """Train at home and on each shift; calibrate; look at new subjects at home and at those of the shifts."""
-    settings = lab.training(study.tiny, NETWORK)
+    settings = lab.training(study.scale, NETWORK)
     runs = {test.label: study.train(test.label, NETWORK, test.where, settings) for test in (HOME, *SHIFTS)}
     home = runs[HOME.label]
     for test in SHIFTS:

@@ -292,7 +292,7 @@ def pair(study: Study, kind: Kind, part: Distribution | Both) -> tuple[Trained, 
     label = kind.of(part)
     schemes = tuple(dict.fromkeys(part.scheme for part in parts))
     epochs = 2 if study.tiny else kind.epochs * len(schemes)
-    supervised = lab.training(study.tiny, kind.network, schemes=schemes, epochs=epochs)
+    supervised = lab.training(study.scale, kind.network, schemes=schemes, epochs=epochs)
     joint = replace(supervised, objective=Joint(supervised=Supervised("ssim+l1")), epochs=-(-epochs // 2))
     where = lab.any_of(parts)
     first = study.train(label, kind.network, where, supervised, network_settings=kind.settings)

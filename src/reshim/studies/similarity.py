@@ -25,6 +25,7 @@ from reshim.studies.diverse import Part, called, compare
 from reshim.studies.diverse_large import LARGE
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import NAMES, SHOWN, Distribution, on
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.types import ScanRecord
 
@@ -68,9 +69,9 @@ CLAIMS = tuple(
 )
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*LARGE.singles, *LARGE.held_out, tiny=tiny)
+    return lab.embedded(*LARGE.singles, *LARGE.held_out, scale=scale)
 
 
 def run(study: Study) -> None:

@@ -16,6 +16,7 @@ from reshim.studies import lab
 from reshim.studies.diverse import Part, called, compare, learning_curves
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import EVALUATION, NAMES, SHOWN, on
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.training.joint import Joint
 from reshim.training.ssdu import SSDU
@@ -66,9 +67,9 @@ CLAIMS = (
 )
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(HOME, SITE, tiny=tiny)
+    return lab.embedded(HOME, SITE, scale=scale)
 
 
 def run(study: Study) -> None:
@@ -76,10 +77,10 @@ def run(study: Study) -> None:
     source = Part.of(HOME).train(study, NETWORK)
     methods = {SOURCE: source, TARGET: Part.of(SITE).train(study, NETWORK)}
     compare(study, methods, (HOME, SITE))
-    seen = (lab.training(study.tiny, NETWORK).epochs or 1) * study.slices(SITE.where, "train")
+    seen = (lab.training(study.scale, NETWORK).epochs or 1) * study.slices(SITE.where, "train")
     for name, objective in OBJECTIVES.items():
         settings = lab.training(
-            study.tiny,
+            study.scale,
             NETWORK,
             objective=objective,
             epochs=None,

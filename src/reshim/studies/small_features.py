@@ -24,6 +24,7 @@ from reshim.report.blocks import (
 )
 from reshim.studies import families, lab
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 TITLE = "Small features: what comes through and what is made up"
@@ -38,9 +39,9 @@ FEATURES = (SQUARE, *(Feature("lesion", size, contrast) for contrast in CONTRAST
 METHODS = ("zero-filled", *families.EVERY)
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(HOME, tiny=tiny)
+    return lab.embedded(HOME, scale=scale)
 
 
 def shown(method: str, feature: Feature, metric: str = "fidelity") -> Score:

@@ -17,6 +17,7 @@ from reshim.studies import lab
 from reshim.studies.diverse import Part, compare, learning_curves
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import NAMES, SHOWN, Distribution, on
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.training.ssdu import SSDU
 
@@ -79,15 +80,15 @@ CLAIMS = (
 )
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*PROTOCOLS, tiny=tiny)
+    return lab.embedded(*PROTOCOLS, scale=scale)
 
 
 def run(study: Study) -> None:
     """Train both ways on each protocol, tune the classical methods there, score all four."""
     for test in PROTOCOLS + FASTER:
-        settings = lab.training(study.tiny, NETWORK, objective=OBJECTIVE, schemes=(test.scheme,))
+        settings = lab.training(study.scale, NETWORK, objective=OBJECTIVE, schemes=(test.scheme,))
         label = f"{SELF}: {test.label}"
         methods = {
             SENSE: study.tune(f"sense {test.label}", lab.sense, lab.RIDGES, test.where, test.scheme),

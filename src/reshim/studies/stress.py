@@ -22,6 +22,7 @@ from reshim.report.blocks import (
 from reshim.robustness.stress import Kind, Stress
 from reshim.studies import families, lab
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 TITLE = "What goes wrong in a scan, dose by dose"
@@ -45,9 +46,9 @@ UNITS: dict[Kind, str] = {
 METHODS = families.EVERY
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(HOME, tiny=tiny)
+    return lab.embedded(HOME, scale=scale)
 
 
 def at(method: str, kind: Kind, dose: float) -> Score:

@@ -1,6 +1,6 @@
 """What a recipe is handed: scans, training, comparison, and a folder in which all of it resumes.
 
-A recipe is a module with ``embedded(tiny)`` (which scans are simulated), ``CLAIMS`` (sentences and rules,
+A recipe is a module with ``embedded(scale)`` (which scans are simulated), ``CLAIMS`` (sentences and rules,
 fixed before the run), ``run(study)`` (data to rows) and ``page(study)`` (blocks). It holds no loop and no
 file path.
 """
@@ -28,6 +28,7 @@ from reshim.robustness.disturbance import Disturbance
 from reshim.scans import load
 from reshim.studies.alone import alone
 from reshim.studies.examples import keep_examples
+from reshim.studies.scale import Scale
 from reshim.studies.undersampled import Undersampled
 from reshim.training.display import RichDisplay
 from reshim.training.pool import Pool
@@ -49,17 +50,25 @@ class Study:
     name: str
     folder: Path
     catalog: Catalog
-    tiny: bool
+    scale: Scale
     seed: int
     shared: Path
     embedded: bool = True
     """Whether scans are simulated, because no catalog was given."""
+
+    device: str = "cpu"
+    """Where networks are trained, fitted and run."""
 
     finished: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     runs: dict[str, Trained] = field(default_factory=dict)
     _paths: dict[str, Path] = field(default_factory=dict)
     _pools: dict[Scheme | None, Pool] = field(default_factory=dict)
+
+    @property
+    def tiny(self) -> bool:
+        """Whether it only shows that everything runs."""
+        return self.scale.tiny
 
     @property
     def store(self) -> Store:
@@ -89,6 +98,8 @@ class Study:
 
         Parameters
         ----------
+        network
+            Its name; at full size, the one that it stands for is trained.
         label
             What the model is called in this study. Where the same training was done under another name, or
             for another study, its model is taken.
@@ -117,6 +128,7 @@ class Study:
             groups = [replace(group, records=tuple(map(reader.record, group.records))) for group in groups]
             validation = [reader.record(record) for record in validation]
         looked_at = {name: self.scans(filter_, "val") for name, filter_ in (watch or {}).items()}
+        network = self.scale.network(network)
         lent = [self.runs[name] for name in (start, fallback) if name is not None]
         key = digest(
             network,
@@ -140,6 +152,7 @@ class Study:
                 start=None if start is None else self._paths[start],
                 fallback=None if fallback is None else self._paths[fallback],
                 watch=looked_at,
+                device=self.device,
                 pool=self._pools[undersampled],
                 display=display,
                 about={"study": self.name, "where": where},

@@ -14,6 +14,7 @@ from reshim.acquire import Scheme
 from reshim.report.blocks import Block, TextBlock
 from reshim.studies import lab
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.shifts import Shift
 from reshim.studies.study import Study
 
@@ -36,9 +37,9 @@ CLAIMS = (
 )
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(FOUR, tiny=tiny)
+    return lab.embedded(FOUR, scale=scale)
 
 
 def run(study: Study) -> None:

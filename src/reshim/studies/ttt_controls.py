@@ -21,6 +21,7 @@ from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TextBl
 from reshim.studies import lab
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import EVALUATION, SHOWN, on
+from reshim.studies.scale import Scale
 from reshim.studies.shifts import UNET, pair
 from reshim.studies.study import Study
 from reshim.types import Reconstructor
@@ -77,9 +78,9 @@ CLAIMS = (
 )
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(SOURCE, *TARGETS, tiny=tiny)
+    return lab.embedded(SOURCE, *TARGETS, scale=scale)
 
 
 def run(study: Study) -> None:

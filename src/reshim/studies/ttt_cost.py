@@ -27,6 +27,7 @@ from reshim.physics.maps import default_estimator
 from reshim.report.blocks import Block, Choice, ClaimsBlock, Curve, CurvesBlock, TableBlock, TextBlock
 from reshim.studies import lab
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.shifts import UNET, fitted, pair
 from reshim.studies.study import Study, support_ssim, write_text
 from reshim.training.run_folder import Trained
@@ -173,9 +174,9 @@ CLAIMS = (
 )
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(SOURCE, TARGET, tiny=tiny)
+    return lab.embedded(SOURCE, TARGET, scale=scale)
 
 
 @dataclass

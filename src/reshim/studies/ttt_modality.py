@@ -10,6 +10,7 @@ Run     reshim study ttt-modality
 from reshim.report.blocks import Block
 from reshim.studies import lab
 from reshim.studies.embedded import Embedded
+from reshim.studies.scale import Scale
 from reshim.studies.shifts import Shift
 from reshim.studies.study import Study
 
@@ -25,9 +26,9 @@ SHIFT = Shift(lab.BRAIN_T2, lab.BRAIN_T1, paper=PAPER_FIGURES)
 CLAIMS = SHIFT.claims()
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(SHIFT.source, SHIFT.target, tiny=tiny)
+    return lab.embedded(SHIFT.source, SHIFT.target, scale=scale)
 
 
 def run(study: Study) -> None:

@@ -29,6 +29,7 @@ from reshim.scans import load
 from reshim.studies import lab
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import on
+from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.training.joint import Joint
 from reshim.training.objectives import Supervised
@@ -45,9 +46,9 @@ WAVELET, LONG = "L1-wavelet", "L1-wavelet, ten times the steps"
 METHODS = ("knees", WAVELET, LONG, COLD, STARTED, DECODER, WARM, ADAPTED, "brains")
 
 
-def embedded(tiny: bool) -> Embedded:
+def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(HOME, AWAY, tiny=tiny)
+    return lab.embedded(HOME, AWAY, scale=scale)
 
 
 CLAIMS = (
@@ -82,7 +83,7 @@ CLAIMS = (
 
 def run(study: Study) -> None:
     """Train on knees and brains; reconstruct brains with what learned from the scan alone, and with those."""
-    settings = lab.training(study.tiny, NETWORK)
+    settings = lab.training(study.scale, NETWORK)
     joint = replace(settings, objective=Joint(supervised=Supervised("l1")))
     knees = study.train("knees", NETWORK, HOME.where, settings)
     brains = study.train("brains", NETWORK, AWAY.where, settings)
