@@ -207,6 +207,24 @@ def test_who_sends_nothing_is_let_go_and_the_next_is_turned_away_meanwhile(serve
     assert sent_back(talk(server, streamed(scan)))
 
 
+@pytest.mark.parametrize("server", [Limits(connections=1, opening_seconds=1.0)], indirect=True)
+def test_who_never_says_a_word_holds_no_place_for_long(server, scan):
+    with socket.create_connection(server, timeout=60) as silent:
+        assert silent.makefile("rb").read() == b""
+        assert sent_back(talk(server, streamed(scan)))
+
+
+def test_the_reason_reaches_a_client_that_is_still_sending(server):
+    """More is sent after the bad message than the buffers between both hold."""
+    with socket.create_connection(server, timeout=60) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        for _ in range(64):
+            connection.sendall(b"\x00" * (1 << 20))
+        connection.shutdown(socket.SHUT_WR)
+        (text,) = sent_back(connection.makefile("rb").read())
+    assert "message" in text
+
+
 def head_bytes(**changed):
     head = np.zeros(1, LINE_HEAD)
     head["number_of_samples"], head["active_channels"] = ROWS, COILS

@@ -1,10 +1,12 @@
 """Listens, hands each connection to a session, and outlives whatever comes."""
 
 import logging
+import socket
 import socketserver
 import threading
+import time
 from dataclasses import dataclass, field
-from io import BufferedIOBase
+from io import BufferedIOBase, BufferedReader
 from typing import cast
 
 from reshim.errors import UserError
@@ -17,7 +19,14 @@ CONNECTIONS = 4
 """At a time; further ones are turned away in words."""
 
 IDLE_SECONDS = 300.0
-"""Without a byte; then the connection is closed."""
+"""Without a byte in the middle of a scan; then the connection is closed."""
+
+OPENING_SECONDS = 20.0
+"""Without a first byte: who connects and says nothing does not hold a place for long."""
+
+DRAIN_SECONDS = 30.0
+"""For which the rest of a refused scan is read away. Closed before that, the connection would be reset, and
+a client that is still sending would never see why it was refused."""
 
 
 @dataclass
@@ -26,6 +35,8 @@ class Limits:
 
     connections: int = CONNECTIONS
     idle_seconds: float = IDLE_SECONDS
+    opening_seconds: float = OPENING_SECONDS
+    drain_seconds: float = DRAIN_SECONDS
 
 
 @dataclass
@@ -53,20 +64,35 @@ class Server(socketserver.ThreadingTCPServer):
 class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         shared = cast(Server, self.server).shared
-        self.request.settimeout(shared.limits.idle_seconds)
+        limits = shared.limits
         with self.request.makefile("rb") as incoming, self.request.makefile("wb") as outgoing:
-            if not shared.places.acquire(blocking=False):
-                _refuse(
-                    outgoing, f"{shared.limits.connections} scans are being received; send it again later"
-                )
-                return
-            try:
-                _answer(shared, incoming, outgoing)
-            finally:
-                shared.places.release()
+            if shared.places.acquire(blocking=False):
+                try:
+                    answered = self._answer(shared, incoming, outgoing)
+                finally:
+                    shared.places.release()
+            else:
+                _refuse(outgoing, f"{limits.connections} scans are being received; send it again later")
+                answered = False
+        if not answered:
+            _drain(self.request, limits.drain_seconds)
+
+    def _answer(self, shared: _Shared, incoming: BufferedReader, outgoing: BufferedIOBase) -> bool:
+        self.request.settimeout(shared.limits.opening_seconds)
+        try:
+            incoming.peek(1)
+        except TimeoutError:
+            log.warning("closed: nothing came for %g seconds", shared.limits.opening_seconds)
+            return True
+        except OSError as error:
+            log.warning("the connection broke: %s", error)
+            return True
+        self.request.settimeout(shared.limits.idle_seconds)
+        return _answer(shared, incoming, outgoing)
 
 
-def _answer(shared: _Shared, incoming: BufferedIOBase, outgoing: BufferedIOBase) -> None:
+def _answer(shared: _Shared, incoming: BufferedIOBase, outgoing: BufferedIOBase) -> bool:
+    """Images or a reason; whether nothing of the scan can still be on its way."""
     try:
         received = shared.session.receive(incoming)
         with shared.computing:
@@ -76,6 +102,7 @@ def _answer(shared: _Shared, incoming: BufferedIOBase, outgoing: BufferedIOBase)
     except UserError as error:
         log.warning("refused: %s", error)
         _refuse(outgoing, str(error))
+        return False
     except TimeoutError:
         log.warning("closed: no byte came for %g seconds", shared.limits.idle_seconds)
     except OSError as error:
@@ -83,6 +110,21 @@ def _answer(shared: _Shared, incoming: BufferedIOBase, outgoing: BufferedIOBase)
     except MemoryError:
         log.warning("refused: out of memory")
         _refuse(outgoing, "the scan needs more memory than the server has; start it with a smaller --max-gib")
+        return False
+    return True
+
+
+def _drain(connection: socket.socket, seconds: float) -> None:
+    """Say that nothing more comes, and read away what is still being sent, for so long."""
+    end = time.monotonic() + seconds
+    try:
+        connection.shutdown(socket.SHUT_WR)
+        while (left := end - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not connection.recv(1 << 16):
+                return
+    except OSError:
+        log.debug("the refused client is gone")
 
 
 def _refuse(outgoing: BufferedIOBase, reason: str) -> None:
