@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tests.conftest import equispaced, make_measurement, smooth_maps
 from tests.reconstructor_checks import check_reconstructor
 
-from reshim.classical.grappa import Grappa, NotMadeOfLinesError, axis_cells, combined
-from reshim.classical.lattice import Cell, every_line, gaps, lattice_lines
+from reshim.classical.grappa import Grappa, NoiseRatios, NotMadeOfLinesError, axis_cells, combined
+from reshim.classical.lattice import Cell, banded, every_line, gaps, lattice_lines
 from reshim.classical.zero_filled import ZeroFilled
 from reshim.physics.fourier import to_kspace
 from reshim.types import Calibration
@@ -101,6 +101,55 @@ def test_the_ridge_follows_the_noise_and_not_the_units():
     assert torch.all(Grappa().weight(noisy) > 8 * Grappa().weight(clean))
     tiny = replace(clean, kspace=clean.kspace * 1e-6)
     torch.testing.assert_close(Grappa().weight(tiny), Grappa().weight(clean), rtol=1e-2, atol=0)
+
+
+def test_noise_over_signal_is_measured_line_by_line_and_never_on_lines_that_are_not_acquired():
+    """Columns with signals of known energy over known noise, which `noise_std` states."""
+    generator = torch.Generator().manual_seed(0)
+    measurement, _ = make_measurement(rows=400, columns=32, n_coils=4, acceleration=4, center=8)
+    strength = torch.where((torch.arange(32) - 16).abs() < 8, 10.0, 2.0)
+    kspace = torch.randn(measurement.kspace.shape, generator=generator, dtype=torch.complex64)
+    kspace = kspace * (strength.square() + 1).sqrt()
+    mask = measurement.mask
+    measurement = replace(
+        measurement,
+        kspace=torch.where(mask, kspace, torch.nan),
+        noise_std=torch.full((len(kspace),), 0.5**0.5),
+        acquirable=torch.ones_like(mask),
+    )
+    ratios = NoiseRatios.of(measurement)
+    expected = torch.where(mask.flatten(), 1 / strength.square(), 0).expand(len(kspace), -1)
+    torch.testing.assert_close(ratios.columns, expected, rtol=0.2, atol=0)
+    rows, columns = ratios.of_slice(0)
+    assert rows == [1.0] * 400
+    assert columns[0] / columns[16] == pytest.approx(25, rel=0.3)
+
+
+def test_drowned_lines_count_as_ten_times_noise_and_silent_ones_as_nothing():
+    measurement, _ = make_measurement(rows=40, columns=32, n_coils=4, acceleration=4, center=8)
+    silent = replace(measurement, kspace=torch.zeros_like(measurement.kspace))
+    loud = replace(silent, noise_std=torch.ones(len(silent.kspace)))
+    assert torch.all(NoiseRatios.of(silent).columns == 0)
+    acquired = loud.mask.flatten()
+    assert torch.all(NoiseRatios.of(loud).columns[:, acquired] == 10)
+
+
+def test_gaps_are_cut_by_octaves_of_the_noisiest_source():
+    cell = Cell(sources=(0, 4), targets=(1, 2, 3), anchors=(0, 4, 8))
+    ratios = [0.0] * 13
+    ratios[0], ratios[4], ratios[8], ratios[12] = 1.0, 0.25, 0.26, 2.1
+    found = {each.anchors: each.ridge for each in banded([cell], ratios)}
+    assert found == {(0,): 1.0, (4,): 4.0**-2, (8,): 4.0}
+    assert banded([cell], [0.0] * 13) == [cell]
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=24, max_size=24), st.integers(2, 5), st.integers(1, 4))
+@settings(max_examples=50, deadline=None)
+def test_cutting_loses_no_gap(ratios, step, taps):
+    cells = gaps(range(0, 24, step), 24, taps, 20)
+    cut = banded(cells, ratios)
+    kept = sorted((each.sources, each.targets, anchor) for each in cut for anchor in each.anchors)
+    assert kept == sorted((each.sources, each.targets, anchor) for each in cells for anchor in each.anchors)
 
 
 def test_misfit_tells_clean_from_noisy_calibration():

@@ -4,7 +4,7 @@ Source: M. A. Griswold et al., Magn. Reson. Med. 47:1202 (2002); kernels along t
 image: F. A. Breuer et al., Magn. Reson. Med. 62:739 (2009).
 Ours differs from pygrappa: kernels are fitted on complete windows only (zeros beyond the calibration block
 are no data), take the acquired lines around a gap rather than a fixed width, and have a ridge that follows
-the noise and grows with distance.
+the noise over the signal where they predict and grows with distance.
 """
 
 import logging
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reshim.classical.kernels import Kernel, Plane, coils_last, fit_kernels
-from reshim.classical.lattice import Cell, every_line, gaps, lattice_lines
+from reshim.classical.lattice import Cell, banded, every_line, gaps, lattice_lines
 from reshim.classical.readout import (
     Hybrid,
     combine_by_maps,
@@ -68,8 +68,9 @@ class Grappa:
     readout_taps: int = 5
     """Neighbours along a fully sampled axis; odd."""
 
-    ridge: float = 30.0
-    """Tikhonov weight over the sources' mean energy, times `outer_noise` squared. Tuned on P; see LOG.md."""
+    ridge: float = 20.0
+    """Tikhonov weight over the sources' mean energy, times the square of the sources' noise over signal where
+    they predict (`NoiseRatios`). Tuned on P; see LOG.md."""
 
     falloff: float = 4.0
     """Power of a source's distance from its target with which its ridge grows, 1 at two lines: what k-space
@@ -166,29 +167,73 @@ class Grappa:
 
     def _kernels(self, measurement: Measurement, cells: Cells) -> Iterator[tuple[Tensor, Iterator[Kernel]]]:
         """Each slice with the kernels fitted to it."""
-        blocks, weights = calibration_block(measurement), self.weight(measurement).tolist()
-        for item, block, weight in zip(measurement.kspace, blocks, weights, strict=True):
-            yield item, fit_kernels(cells, coils_last(block), weight, self.falloff)
+        blocks, ratios = calibration_block(measurement), self._ratios(measurement)
+        weights = self._weight(measurement, ratios).tolist()
+        for index, (item, block) in enumerate(zip(measurement.kspace, blocks, strict=True)):
+            each = cells
+            if ratios is not None:
+                rows, columns = ratios.of_slice(index)
+                each = banded(cells[0], rows), banded(cells[1], columns)
+            yield item, fit_kernels(each, coils_last(block), weights[index], self.falloff)
 
     def weight(self, measurement: Measurement) -> Float[Tensor, "*batch"]:
-        """The ridge of each batch item over the mean energy of its calibration samples."""
-        if not self.times_noise:
+        """The ridge of each slice over the mean energy of its calibration samples, k-space in the mean."""
+        return self._weight(measurement, self._ratios(measurement))
+
+    def _weight(self, measurement: Measurement, ratios: "NoiseRatios | None") -> Tensor:
+        if ratios is None:
             return measurement.kspace.real.new_full(measurement.kspace.shape[:-3], self.ridge)
-        return self.ridge * outer_noise(measurement).square()
+        return self.ridge * ratios.outer.square()
+
+    def _ratios(self, measurement: Measurement) -> "NoiseRatios | None":
+        return NoiseRatios.of(measurement) if self.times_noise else None
 
 
-def outer_noise(measurement: Measurement) -> Float[Tensor, "*batch"]:
-    """Energy of the noise over that of the signal in the samples acquired outside the calibration block.
+@dataclass(frozen=True)
+class NoiseRatios:
+    """Noise over signal, energy over energy, of all samples outside the calibration block and of each line.
 
-    0 where nothing was acquired there; at most 10, for of a signal that drowns only the noise is known.
+    Of a signal that drowns only the noise is known: at most 10.
     """
-    rows, columns = measurement.calibration.block
-    outside = measurement.mask.expand(*measurement.mask.shape[:-2], *measurement.kspace.shape[-2:]).clone()
-    outside[..., rows, columns] = False
-    count = outside.sum((-3, -2, -1)) * measurement.kspace.shape[-3]
-    energy = torch.where(outside, measurement.kspace, 0).abs().square().sum((-3, -2, -1)) / count.clamp_min(1)
-    noise = 2 * noise_level(measurement).square()
-    signal = (energy - noise).clamp_min(noise / 10)
+
+    outer: Float[Tensor, " batch"]
+    """0 where nothing was acquired outside the block."""
+
+    rows: Float[Tensor, "batch row"]
+    """`outer` where rows are sampled throughout, so that none is predicted; 0 where nothing was acquired."""
+
+    columns: Float[Tensor, "batch column"]
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> "NoiseRatios":
+        """Of each slice."""
+        kspace, mask = measurement.kspace, measurement.mask.squeeze(-3)
+        energy = torch.where(mask, torch.view_as_real(kspace).square().sum((-1, -4)), 0)
+        count = mask.expand(energy.shape) * kspace.shape[-3]
+        noise = 2 * noise_level(measurement).square()
+        block = (..., *measurement.calibration.block)
+        outer = _noise_over_signal(
+            energy.sum((-2, -1)) - energy[block].sum((-2, -1)),
+            count.sum((-2, -1)) - count[block].sum((-2, -1)),
+            noise,
+        )
+        lines = [
+            # Sampled throughout: nothing is predicted along this axis.
+            outer[:, None].expand(-1, energy.shape[axis])
+            if mask.shape[axis] == 1
+            else _noise_over_signal(energy.sum(other), count.sum(other), noise[:, None])
+            for axis, other in ((-2, -1), (-1, -2))
+        ]
+        return cls(outer, *lines)
+
+    def of_slice(self, index: int) -> tuple[list[float], list[float]]:
+        """Of its rows and columns, over what is outside the block."""
+        outer = float(self.outer[index]) or 1.0
+        return (self.rows[index] / outer).tolist(), (self.columns[index] / outer).tolist()
+
+
+def _noise_over_signal(energy: Tensor, count: Tensor, noise: Tensor) -> Tensor:
+    signal = (energy / count.clamp_min(1) - noise).clamp_min(noise / 10)
     return torch.where((count > 0) & (signal > 0), noise / torch.where(signal > 0, signal, 1), 0)
 
 

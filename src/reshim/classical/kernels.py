@@ -45,7 +45,8 @@ def fit_kernels(
 ) -> Iterator[Kernel]:
     """The kernels of every kind of gap that holds a missing sample, for one slice.
 
-    The ridge of a source at a distance of d lines from its target is `ridge` times (d / 2) ** falloff.
+    The ridge of a source at a distance of d lines from its target is `ridge` times (d / 2) ** falloff, times
+    what its cells multiply it by.
     """
     scale = block.abs().amax()
     block = block / torch.where(scale > 0, scale, 1)
@@ -84,6 +85,7 @@ def _solve(
     """Least squares in double precision; gaps that share their windows share Gram matrix and factors."""
     sources = [(row, column) for row in rows.sources for column in columns.sources]
     targets = [(row, column) for row in rows.targets for column in columns.targets]
+    ridge = ridge * rows.ridge * columns.ridge
     key = (columns.sources, columns.reach)
     if key not in solved:
         solved[key] = sums.products(columns, sources, sources).to(torch.complex128)
@@ -91,7 +93,10 @@ def _solve(
     energy = gram.diagonal().real.mean()
     # Below this the rounding of the Gram matrix itself would make it indefinite.
     least = 2 * len(gram) * torch.finfo(sums.dtype).eps
-    cross = sums.products(columns, sources, targets).to(torch.complex128)
+    if (key, columns.targets) not in solved:
+        crossed = sums.products(columns, sources, targets)
+        solved[key, columns.targets] = crossed.to(torch.complex128)
+    cross = solved[key, columns.targets]
     # Targets whose sources are as far away share one factorisation: all of them where distance is no matter.
     alike: dict[tuple[float, ...], list[int]] = {}
     for index, target in enumerate(targets):
@@ -99,13 +104,13 @@ def _solve(
     weights = torch.empty_like(cross)
     coils = cross.shape[1] // len(targets)
     for penalties, members in alike.items():
-        if (key, penalties) not in solved:
+        if (key, ridge, penalties) not in solved:
             each = gram.real.new_tensor(penalties).repeat_interleave(len(gram) // len(sources))
             load = (ridge * each).clamp_min(least) * energy + torch.finfo(torch.float32).tiny
-            solved[key, penalties] = torch.linalg.cholesky(gram + torch.diag(load).to(gram.dtype))
+            solved[key, ridge, penalties] = torch.linalg.cholesky(gram + torch.diag(load).to(gram.dtype))
         chosen = torch.cat([torch.arange(index * coils, (index + 1) * coils) for index in members])
         chosen = chosen.to(cross.device)
-        weights[:, chosen] = torch.cholesky_solve(cross[:, chosen], solved[key, penalties])
+        weights[:, chosen] = torch.cholesky_solve(cross[:, chosen], solved[key, ridge, penalties])
     # ||T - S W||^2 from the small matrices; rounding may take a perfect fit below 0.
     norm = sums.energy(columns, targets)
     error = norm + float((weights.conj() * (gram @ weights - 2 * cross)).real.sum())

@@ -4,6 +4,7 @@ An axis is cut into gaps between neighbouring acquired lines. A gap is predicted
 to it; gaps with the same distances share a kernel, so a regular pattern needs one and its edges a few more.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,9 @@ class Cell:
 
     anchors: tuple[int, ...]
     """Index of the first source line, once for each such gap."""
+
+    ridge: float = 1.0
+    """Multiplies the ridge of the kernel: more where the sources hold more noise for their signal."""
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -65,6 +69,25 @@ def gaps(lines: Sequence[int], size: int, taps: int, room: int) -> list[Cell]:
             key = (tuple(s - first for s in sources), tuple(t - first for t in range(start, stop)))
             found[key].append(first)
     return [Cell(sources, targets, tuple(anchors)) for (sources, targets), anchors in found.items()]
+
+
+def banded(cells: Sequence[Cell], noise_ratios: Sequence[float]) -> list[Cell]:
+    """The same cells, cut where the sources' noise over signal (of each line; 0 where none was acquired)
+    falls into another octave; what it is there, squared, multiplies the ridge.
+
+    The noisiest source decides. Where no line has noise, nothing is cut.
+    """
+    found: defaultdict[tuple[Cell, int], list[int]] = defaultdict(list)
+    for cell in cells:
+        for anchor in cell.anchors:
+            places = [anchor + source for source in cell.sources]
+            inside = [noise_ratios[place] for place in places if 0 <= place < len(noise_ratios)]
+            ratio = max(inside, default=0.0)
+            found[cell, round(math.log2(ratio)) if ratio > 0 else 0].append(anchor)
+    return [
+        replace(cell, anchors=tuple(anchors), ridge=cell.ridge * 4.0**octave)
+        for (cell, octave), anchors in found.items()
+    ]
 
 
 def _fitting(lines: Sequence[int], index: int, gap: tuple[int, int], taps: int, room: int) -> list[int]:
