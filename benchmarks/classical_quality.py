@@ -1,14 +1,15 @@
-"""Quality of the classical methods on real scans beside SigPy, BART and pygrappa: docs/classical.md.
+"""Quality, time and memory of the classical methods beside SigPy, BART and pygrappa: docs/classical.md.
 
-    RESHIM_REAL_DATA=FOLDER python benchmarks/classical_quality.py [--times LINES.jsonl] [--out FILE.md]
-        [--peers ENVS]
+    RESHIM_REAL_DATA=FOLDER python benchmarks/classical_quality.py [--peers ENVS] [--scripts SCRIPTS]
+        [--times LINES.jsonl] [--out FILE.md]
 
 Both sides get the same samples, the same maps (ours, from the acquired centre) and the same scaling, and both
 are tuned the same two ways. "tuned on P": ours are the defaults, chosen on simulated knees by
 benchmarks/classical_tuning.py; a peer's weight is chosen here on the middle slices of the same knees under
 24 centre columns. "oracle": the best of the values listed, chosen on the scan itself, which is what a method
-could do, not what a user gets. LINES is the output of benchmarks/classical.py. ENVS holds the environment
-`classic` with pygrappa. A peer that is not installed is left out.
+could do, not what a user gets. ENVS holds the environment `classic` with pygrappa; with SCRIPTS the times are
+taken as well, by benchmarks/classical.py, whose head says what both hold; LINES is its output from before. A
+peer that is not installed is left out.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,14 +28,18 @@ import h5py
 import numpy as np
 import torch
 
+from reshim.acquire import Scheme
+from reshim.acquire import reference as reference_of
 from reshim.classical import METHODS
 from reshim.metrics import support
 from reshim.physics.fourier import center_crop, to_image
 from reshim.physics.maps import default_estimator
 from reshim.physics.scaling import intensity_scale
-from reshim.types import Calibration, Image, Measurement
+from reshim.reconstruction import Request, reconstruct_file
+from reshim.types import Acquisition, Calibration, Image, Measurement
 
-SCANS = ("brain8-full", "brain16-96")
+SCANS = ("brain8-full", "brain16-96", "phantom8")
+RECONSTRUCTORS = ("zero-filled", "sense", "l1-wavelet", "total-variation", "grappa", "raki", "rraki")
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Ours: multiples of the weight tuned on P."""
 WEIGHTS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
@@ -41,10 +47,9 @@ WEIGHTS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
 
 def scan(folder: Path, name: str) -> tuple[Measurement, torch.Tensor, torch.Tensor]:
-    """Columns 0::4 and 24 in the centre; reference by the folder's maps; region compared."""
+    """Columns 0::4 and 24 in the centre; reference by the folder's maps or ours of all samples; region."""
     with h5py.File(folder / f"raw-{name}" / f"raw-{name}.h5") as file:
         kspace = torch.from_numpy(file["kspace"][:])
-    known = np.load(folder / "coilmaps" / f"{name}.npz")
     rows, columns = kspace.shape[-2:]
     mask = torch.zeros(1, 1, 1, columns, dtype=torch.bool)
     mask[..., ::4] = True
@@ -54,8 +59,16 @@ def scan(folder: Path, name: str) -> tuple[Measurement, torch.Tensor, torch.Tens
     measurement = Measurement(
         torch.where(mask, kspace, 0), mask, block, torch.ones_like(mask), (rows, columns), name
     )
-    reference = (torch.from_numpy(known["maps"]).conj() * to_image(kspace)).sum(-3).abs()
-    return default_estimator(measurement), reference, torch.from_numpy(known["support"]).bool()
+    path = folder / "coilmaps" / f"{name}.npz"
+    if path.exists():
+        known = np.load(path)
+        truth = (torch.from_numpy(known["maps"]).conj() * to_image(kspace)).sum(-3).abs()
+        region = torch.from_numpy(known["support"]).bool()
+    else:
+        whole = Acquisition(kspace, name, (0,), (rows, columns), torch.ones_like(mask))
+        truth = reference_of(whole, "mvue").abs()
+        region = support(truth, truth.amax().expand(1))[0]
+    return default_estimator(measurement), truth, region
 
 
 def decibel(image: Image, reference: torch.Tensor, region: torch.Tensor) -> float:
@@ -252,6 +265,41 @@ def times_table(path: Path) -> list[str]:
     return lines
 
 
+def take_times(path: Path, peers: Path | None, scripts: Path) -> None:
+    """Both halves of benchmarks/classical.py, one thread."""
+    command = [sys.executable, str(Path(__file__).with_name("classical.py")), "--scripts", str(scripts)]
+    command += ["--threads", "1"] + (["--peers", str(peers)] if peers else [])
+    with path.open("w") as lines:
+        for more in (["--pairs", "3"], ["--volume", "20"]):
+            subprocess.run([*command, *more], stdout=lines, check=True)
+
+
+def files_table(folder: Path, scratch: Path) -> list[str]:
+    """What ``reshim reconstruct`` makes of each file with k-space, at its defaults."""
+    lines = [
+        "`reshim reconstruct FILE --with METHOD --accelerate 4 --center-lines 24`: SSIM on `mvue`, `support`. "
+        "A file that is undersampled already has no reference and gives an *image*. In brackets the method "
+        "that took another's place, with a warning, because the mask does not suit it.",
+        "",
+        "| file | " + " | ".join(RECONSTRUCTORS) + " |",
+        "|---|" + "---|" * len(RECONSTRUCTORS),
+    ]
+    for path in sorted(folder.glob("raw-*/*.h5")):
+        with h5py.File(path) as file:
+            whole = bool(file.attrs["fully_sampled"])
+        cells = []
+        for name in RECONSTRUCTORS:
+            scheme = Scheme(acceleration=4, center_lines=24) if whole else None
+            out = scratch / f"{path.stem}-{name}"
+            card = reconstruct_file(path, Request(method=name, scheme=scheme), out)
+            instead = [w.rpartition("; ")[2].split()[0] for w in card.warnings if "is used instead" in w]
+            shown = f"{card.scores['ssim']:.3f}" if card.scores else "image"
+            cells.append(shown + (f" ({instead[-1]})" if instead else ""))
+        lines.append(f"| {path.stem} | " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    return lines
+
+
 def memory_of(line: dict[str, float]) -> str:
     sides = [line.get(f"{side}_peak_rss_mib") for side in ("ours", "peer")]
     return ", ".join(f"{size:.0f}" for size in sides if size is not None)
@@ -264,6 +312,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/classical.md"))
     parser.add_argument("--times", type=Path)
     parser.add_argument("--peers", type=Path)
+    parser.add_argument("--scripts", type=Path)
     arguments = parser.parse_args()
     folder = os.environ.get("RESHIM_REAL_DATA")
     if not folder:
@@ -272,33 +321,37 @@ def main() -> None:
     text = [
         "# Classical methods beside their peers",
         "",
-        "Written by `benchmarks/classical_quality.py`; its head says how both sides were run. Again:",
+        "Written by one command; the head of `benchmarks/classical_quality.py` says how both sides were run:",
         "",
         "```",
-        "python benchmarks/classical.py --peers ENVS --scripts FOLDER --pairs 5 --threads 1 > times.jsonl",
-        "python benchmarks/classical.py --peers ENVS --scripts FOLDER --volume 20 --threads 1 >> times.jsonl",
-        "RESHIM_REAL_DATA=SCANS python benchmarks/classical_quality.py --peers ENVS --times times.jsonl",
+        "RESHIM_REAL_DATA=SCANS python benchmarks/classical_quality.py --peers ENVS --scripts FOLDER",
         "```",
         "",
         "ENVS holds a virtual environment for each peer (`classic`: sigpy, pygrappa; `mrpro`; `deepinv`), "
         "FOLDER the scripts that time them; the head of `benchmarks/classical.py` says what they print. "
         "Weights tuned on P: `benchmarks/classical_tuning.py`, written to `benchmarks/classical_tuned.json`.",
         "",
-        "The form of GRAPPA's ridge and its number of lines were chosen with these two brains in view and "
-        "only the ridge's factor on P: its column tuned on P flatters it (LOG.md).",
+        "The form of GRAPPA's ridge and its number of lines were chosen with the two brains in view and "
+        "only the ridge's factor on P: their columns tuned on P flatter it; the phantom had no say "
+        "(LOG.md).",
         "",
         "## Quality",
         "",
-        "Columns 0::4 and 24 in the centre; signal over error in decibel (-10 log10 NMSE) in the head; more "
-        "is better. A star marks an oracle at the edge of the values tried.",
+        "Columns 0::4 and 24 in the centre; signal over error in decibel (-10 log10 NMSE) in the object; "
+        "more is better. A star marks an oracle at the edge of the values tried.",
         "",
     ]
     with tempfile.TemporaryDirectory() as knees_folder:
         text += quality_table(Path(folder), arguments.peers, Path(knees_folder))
-    if arguments.times:
-        text += ["", "## Time", "", "15 coils, 320 x 320, one slice, one thread, paired runs.", ""]
-        text += times_table(arguments.times)
-        text += ["", "## A volume", "", *volume_table(arguments.times)]
+        times = arguments.times
+        if arguments.scripts and times is None:
+            times = Path(knees_folder) / "times.jsonl"
+            take_times(times, arguments.peers, arguments.scripts)
+        if times:
+            text += ["", "## Time", "", "15 coils, 320 x 320, one slice, one thread, paired runs.", ""]
+            text += times_table(times)
+            text += ["", "## A volume", "", *volume_table(times)]
+        text += ["", "## Every raw file", "", *files_table(Path(folder), Path(knees_folder))]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text("\n".join(text) + "\n")
     print(f"written: {arguments.out}")
