@@ -277,8 +277,8 @@ def take_times(path: Path, peers: Path | None, scripts: Path) -> None:
 def files_table(folder: Path, scratch: Path) -> list[str]:
     """What ``reshim reconstruct`` makes of each file with k-space, at its defaults."""
     lines = [
-        "`reshim reconstruct FILE --with METHOD --accelerate 4 --center-lines 24`: SSIM on `mvue`, `support`. "
-        "A file that is undersampled already has no reference and gives an *image*. In brackets the method "
+        "`reshim reconstruct FILE --with METHOD --accelerate 4 --center-lines 24`, SSIM (`mvue`, `support`); "
+        "a file that is undersampled already has no reference and gives an *image*. In brackets the method "
         "that took another's place, with a warning, because the mask does not suit it.",
         "",
         "| file | " + " | ".join(RECONSTRUCTORS) + " |",
