@@ -6,7 +6,7 @@ Claim   one network of 2x, 4x and 8x is within 0.003 SSIM (U-net, unrolled; ViT 
         specialist of each; so is one of equispaced, random and Gaussian masks; so is one of 12 and 16 coils.
 Data    brains T2 at 3 T under each rate and mask; 12 coils are those of the simulated 1.5 T scanner (with a
         catalog: 1.5 T against 3 T, whatever their coils).
-Cost    about 45 minutes on two cores; --tiny: under a minute.
+Cost    about 45 minutes on two cores; --tiny: minutes.
 Run     reshim study diverse-forward-model
 """
 

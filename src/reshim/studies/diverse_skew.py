@@ -5,7 +5,7 @@ Claim   a network of all scans of P and a tenth of those of Q is within 0.003 SS
         and VarNet 0.005) of the specialist of P on P, and of the specialist of that tenth on Q; against the
         specialist of all of Q it is claimed apart.
 Data    knees and brains at 3 T either way round, of the catalog, or simulated.
-Cost    about 25 minutes on two cores; --tiny: under a minute.
+Cost    about 25 minutes on two cores; --tiny: minutes.
 Run     reshim study diverse-skew
 """
 
