@@ -270,10 +270,10 @@ class HeldOut:
             )
         return tuple(found)
 
-    def height(self, network: str) -> AboveLine:
-        """Of the network of all above the line through the single ones of every size."""
+    def height(self, network: str, method: str = "") -> AboveLine:
+        """Of a method (the network of all, unless named) above the line of the single ones of all sizes."""
         line = [self._place(called(network, part, share)) for part in self.parts for share in self.shares]
-        return AboveLine(*self._place(called(network, self.union)), line=tuple(line))
+        return AboveLine(*self._place(method or called(network, self.union)), line=tuple(line))
 
     def _place(self, method: str) -> tuple[Average, Average]:
         home, away = (
@@ -294,7 +294,7 @@ class HeldOut:
     def blocks(self, study: Study) -> tuple[Block, ...]:
         """The matrix of held-out distributions, and out- against in-distribution, for each network."""
         return tuple(
-            block for network in self.networks for block in (self._matrix(network), self._scatter(network))
+            block for network in self.networks for block in (self._matrix(network), self.scatter(network))
         )
 
     def _matrix(self, network: str) -> MatrixBlock:
@@ -308,7 +308,13 @@ class HeldOut:
             with_worst=True,
         )
 
-    def _scatter(self, network: str) -> ScatterBlock:
+    def scatter(self, network: str, also: Sequence[str] = ()) -> ScatterBlock:
+        """Out- against in-distribution, the line, and further methods beside it."""
+        trained = [
+            (called(network, part, share), part.label, part != self.union)
+            for part in (*self.parts, self.union)
+            for share in self.shares
+        ]
         return ScatterBlock(
             f"{NAMES[network]}: effective robustness",
             "Each mark is one training; marks of a colour are trained on all, 1/2, 1/4 and 1/8 of the "
@@ -316,14 +322,13 @@ class HeldOut:
             "robustness that better scores at home do not explain. Fewer subjects are fewer updates, too.",
             points=tuple(
                 Point(
-                    called(network, part, share),
-                    {"method": called(network, part, share), "test": [test.label for test in self.singles]},
-                    {"method": called(network, part, share), "test": [test.label for test in self.held_out]},
-                    group=part.label,
-                    in_fit=part != self.union,
+                    method,
+                    {"method": method, "test": [test.label for test in self.singles]},
+                    {"method": method, "test": [test.label for test in self.held_out]},
+                    group=group,
+                    in_fit=in_fit,
                 )
-                for part in (*self.parts, self.union)
-                for share in self.shares
+                for method, group, in_fit in (*trained, *((method, method, False) for method in also))
             ),
             where=SHOWN,
             x_label="mean of the training distributions",
