@@ -34,6 +34,7 @@ from reshim.report.blocks import (
     TableBlock,
     TextBlock,
 )
+from reshim.studies import lab
 from reshim.studies.embedded import Embedded
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
@@ -79,14 +80,16 @@ def embedded(scale: Scale) -> Embedded:
     )
 
 
-def training(tiny: bool) -> TrainingSettings:
+def training(scale: Scale) -> TrainingSettings:
     """How every network is trained."""
+    if scale is Scale.FULL:
+        return replace(lab.training(scale, NETWORK), schemes=(SCHEME,))
     return TrainingSettings(
         objective=Supervised("ssim+l1"),
-        epochs=2 if tiny else 9,
+        epochs=2 if scale.tiny else 9,
         learning_rate=6e-3,
         schemes=(SCHEME,),
-        validation_slices=2 if tiny else 8,
+        validation_slices=2 if scale.tiny else 8,
     )
 
 
@@ -162,7 +165,7 @@ CLAIMS = (
 
 def run(study: Study) -> None:
     """Train on knees, brains and both; score all on held-out knees and brains, adapted and not."""
-    supervised = training(study.tiny)
+    supervised = training(study.scale)
     joint = replace(supervised, objective=Joint(supervised=Supervised("l1")))
     seen_by_specialist = (supervised.epochs or 0) * study.slices(KNEES, "train")
     updates = replace(supervised, epochs=None, samples=seen_by_specialist)
