@@ -81,13 +81,13 @@ def test_harm_and_refused_gains_are_told(lost, through):
             return lost
         return (
             through
-            if metric in (ttt_harm.LET_THROUGH, ttt_harm.FITS)
-            else 0.9 - 0.1 * lost * (where["method"] == ttt_harm.GUARDED)
+            if metric in (ttt_harm.LET_THROUGH, ttt_harm.FITS, ttt_harm.MENDED)
+            else 0.9 - 0.1 * lost * (where["method"] in (ttt_harm.GUARDED, ttt_harm.AUTO))
         )
 
     found = judged(ttt_harm.CLAIMS, value_of)
-    assert found["in-distribution"]["holds"] is (lost == 0)
-    assert found["let-through"]["holds"] is (through == 1)
+    assert found["in-distribution"]["holds"] is found["auto-in-distribution"]["holds"] is (lost == 0)
+    assert found["let-through"]["holds"] is found["auto-let-through"]["holds"] is (through == 1)
     assert found["fits-let-through"]["holds"] is (through == 1)
     # Made-up subjects differ by more than the bounds of 2 % and 0, which no row of ones and zeros does.
     assert found["losers"]["value"] == pytest.approx(lost, abs=1e-9)
