@@ -107,10 +107,15 @@ def test_auto_reconciles_where_nobody_can_foretell_the_quality():
     class Foretold:
         unknown: str | None
 
+    def foretells(unknown):
+        foretell = lambda measurement: Foretold(unknown)  # noqa: E731
+        foretell.mends_usual = False
+        return foretell
+
     base = AdaptedAtTestTime(Gain(0.6), Gain(0.6), steps=0)
-    usual = AdaptedWhereUnusual(base, lambda measurement: 0.5, lambda measurement: Foretold(None), None)
+    usual = AdaptedWhereUnusual(base, lambda measurement: 0.5, foretells(None), None)
     assert "left as it is" in usual.explain(measurement).reason[0]
-    at_a_loss = AdaptedWhereUnusual(base, lambda measurement: 0.5, lambda measurement: Foretold("far"), None)
+    at_a_loss = AdaptedWhereUnusual(base, lambda measurement: 0.5, foretells("far"), None)
     reason = at_a_loss.explain(measurement).reason[0]
     assert "quality far" in reason
     assert "reconciled" in reason
@@ -125,11 +130,36 @@ def test_a_classical_method_takes_over_with_a_warning_just_where_it_is_better(ca
 
     kept = auto(Gain(1.0), Gain(0.3)).explain(measurement)
     torch.testing.assert_close(kept.image, Reconciled(Gain(1.0))(measurement))
-    assert "no better" in kept.reason[0]
+    assert "not much better" in kept.reason[0]
     assert not caplog.text
     outcome = auto(Gain(0.3), lambda measurement: truth).explain(measurement)
     torch.testing.assert_close(outcome.image, truth)
     assert "at a loss" in caplog.text
+    assert not any(outcome.adapted)
+
+
+def test_a_classical_method_that_is_a_little_better_does_not_take_over():
+    """Held-out columns favour it by less than the bound, though far beyond the error of that."""
+    measurement, truth = make_measurement(columns=88, n=1, noise=1e-3)
+    base = AdaptedAtTestTime(Gain(0.9), Gain(0.9), steps=0, judge_share=0.2)
+    exact = lambda measurement: truth  # noqa: E731
+    gain, error = base.gain_of_other(exact, base.left_as_is, measurement)
+    assert gain > 2 * base.margin * error
+    above, below = gain - base.margin * error + 0.1, gain - base.margin * error - 0.1
+    kept = AdaptedWhereUnusual(base, lambda measurement: 3.0, None, exact, loss=above)(measurement)
+    torch.testing.assert_close(kept, Reconciled(base.left_as_is)(measurement))
+    taken = AdaptedWhereUnusual(base, lambda measurement: 3.0, None, exact, loss=below)(measurement)
+    torch.testing.assert_close(taken, truth)
+
+
+def test_a_usual_scan_is_reconciled_where_calibration_saw_that_it_helps():
+    measurement, _ = make_measurement(noise=1e-3)
+    foretell = lambda measurement: type("Foretold", (), {"unknown": None})()  # noqa: E731
+    foretell.mends_usual = True
+    method = adapted(Run(Gain(0.6), Gain(0.9)), "auto", None, lambda measurement: 0.4, foretell)
+    outcome = method.explain(measurement)
+    torch.testing.assert_close(outcome.image, Reconciled(Gain(0.9))(measurement))
+    assert "made the calibration scans better" in outcome.reason[0]
     assert not any(outcome.adapted)
 
 

@@ -10,9 +10,11 @@ from tests.conftest import make_measurement
 from tests.training.toy import SCHEME, read, record, run
 
 from reshim.acquire import measure
+from reshim.adaptation.reconciled import Reconciled
 from reshim.alarm import calibrate
 from reshim.alarm.calibrate import FILE, Foreteller, calibrate_alarm, one_a_subject
 from reshim.alarm.features import NAMES, foretelling
+from reshim.alarm.shift import Alarm
 from reshim.catalog import Catalog
 from reshim.classical.sense import Sense
 from reshim.cli import main
@@ -76,6 +78,31 @@ def test_it_is_kept_in_the_run_for_these_weights_alone(trained, calibrated):
     finally:
         with torch.no_grad():
             next(trained.network.parameters()).sub_(1.0)
+
+
+def test_whether_reconciling_helps_usual_scans_is_seen_on_the_calibration_scans(trained, calibrated, scans):
+    method, alarm = calibrate.left_as_is(trained), Alarm.of_run(trained.path)
+    mend = Reconciled(method)
+    gains = [calibrate.observed(scan, method, alarm, SCHEME, mend).gain for scan in scans]
+    kept = calibrated.about["reconciling"]
+    assert kept["gain"] == pytest.approx(sum(gains) / len(gains), abs=1e-6)
+    assert kept["error"] == pytest.approx(torch.tensor(gains).std().item() / 4, abs=1e-6)
+    assert calibrate.observed(scans[0], method, alarm, SCHEME).gain is None
+
+
+@pytest.mark.parametrize(
+    ("known", "mends"),
+    [
+        ({"gain": 0.01, "error": 0.004}, True),
+        ({"gain": 0.01, "error": 0.006}, False),
+        ({"gain": -0.01, "error": 0.001}, False),
+        (None, False),
+    ],
+)
+def test_only_a_sure_gain_makes_auto_reconcile_usual_scans(trained, calibrated, known, mends):
+    predictor = replace(calibrated, about={**calibrated.about, "reconciling": known})
+    foretell = Foreteller(calibrate.left_as_is(trained), Alarm.of_run(trained.path), predictor)
+    assert foretell.mends_usual is mends
 
 
 def test_predicting_reads_no_reference_and_nothing_that_was_not_acquired(trained, calibrated, scans):

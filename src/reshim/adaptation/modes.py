@@ -3,8 +3,9 @@
 ``reconcile``          no weight moves: one solve brings the image, the samples and sparsity together
 ``slice``, ``volume``  test-time training with held-out folds and a guard, weights of each slice or shared;
                        what is handed out is reconciled
-``auto``               leave the scan as it is where it looks like the training data, reconcile where it
-                       does not; a classical method's image where that is better
+``auto``               reconcile the scan where it does not look like the training data; a classical method's
+                       image where the network is at a loss; else leave it as it is, unless calibration saw
+                       that reconciling helps there too
 ``reference``          the algorithm of the released code
 """
 
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 USUAL_SHIFT = 1.0
 """Shift score of the most unusual training measurements; above it a scan counts as unlike them."""
+
+AT_A_LOSS = 0.4
+"""Logarithm of the ratio of the energies by which a network's and a classical image miss held-out columns."""
 
 
 @runtime_checkable
@@ -63,6 +67,11 @@ class Foretold(Protocol):
 class Foretells(Protocol):
     """Says, from the measurement, how good its un-adapted images will be, or that it does not know."""
 
+    @property
+    def mends_usual(self) -> bool:
+        """Whether reconciling made the scans better that it was calibrated on."""
+        ...
+
     def __call__(self, measurement: Measurement) -> Foretold:
         """Foretell."""
         ...
@@ -73,8 +82,9 @@ class AdaptedWhereUnusual:
     """Leave a scan alone that looks like the training data; reconcile one that does not.
 
     Usual is a scan whose shift score is within what training saw, and about which the foreteller, if there is
-    one, is not at a loss. Where no fit was handed out, a classical method is judged in the reconciled image's
-    place, and handed out with a warning if it predicts held-out samples better.
+    one, is not at a loss. A usual scan is reconciled as well where `mends_usual`. Where a classical method
+    predicts held-out samples of an unusual scan much better than the network as it is, the network is at a
+    loss: the classical image is handed out in place of the reconciled one, with a warning.
     """
 
     adapted: AdaptedAtTestTime
@@ -88,6 +98,12 @@ class AdaptedWhereUnusual:
 
     classical: Reconstructor | None = field(default_factory=L1Wavelet)
     """What is handed out where the network is at a loss; None never does."""
+
+    loss: float = AT_A_LOSS
+    """Logarithm of the ratio of misfits from which on the network is at a loss."""
+
+    mends_usual: bool = False
+    """Whether reconciling makes this run's usual images better, as its calibration saw."""
 
     fits: bool = False
     """Whether weights are fitted before reconciling. That takes forty times as long, and behind the guard
@@ -106,7 +122,12 @@ class AdaptedWhereUnusual:
         unknown = None if self.foretell is None else self.foretell(measurement).unknown
         if score <= USUAL_SHIFT and unknown is None:
             image = self.adapted.left_as_is(measurement)
-            why = f"shift score {score:.2f} is within what training saw; left as it is"
+            why = f"shift score {score:.2f} is within what training saw; "
+            if self.mends_usual:
+                image = Reconciled(self.adapted.left_as_is).reconcile(measurement, image)
+                why += "reconciled with the samples, which made the calibration scans better"
+            else:
+                why += "left as it is"
             return Outcome(image, (False,) * image.shape[0], (why,) * image.shape[0])
         why = f"shift score {score:.2f} is {'beyond' if score > USUAL_SHIFT else 'within'} what training saw"
         if unknown is not None:
@@ -118,20 +139,24 @@ class AdaptedWhereUnusual:
         return Outcome(outcome.image, outcome.adapted, reasons)
 
     def _or_classical(self, measurement: Measurement, left: Outcome, classical: Reconstructor) -> Outcome:
-        """The classical method's image, if it predicts the judging fold better than what is handed out."""
-        gain, error = self.adapted.gain_of_other(classical, Reconciled(self.adapted.left_as_is), measurement)
+        """The classical method's image, if it predicts the judging fold much better than the network does.
+
+        Not than the reconciled image, which predicts hidden samples no better than the network's and has the
+        better image.
+        """
+        gain, error = self.adapted.gain_of_other(classical, self.adapted.left_as_is, measurement)
         name, found = type(classical).__name__, f"gain {gain:.2e} with standard error {error:.1e}"
-        if gain <= self.adapted.margin * error:
-            reasons = tuple(f"{reason}; {name} no better: {found}" for reason in left.reason)
+        if gain - self.adapted.margin * error <= self.loss:
+            reasons = tuple(f"{reason}; {name} not much better: {found}" for reason in left.reason)
             return Outcome(left.image, left.adapted, reasons)
         log.warning(
-            "%s: the network is at a loss on this scan; %s predicts held-out samples better (%s) and is used "
-            "instead",
+            "%s: the network is at a loss on this scan; %s predicts held-out samples much better (%s) and is "
+            "used instead",
             measurement.name,
             name,
             found,
         )
-        reasons = tuple(f"{reason}; {name} better: {found}" for reason in left.reason)
+        reasons = tuple(f"{reason}; {name} much better: {found}" for reason in left.reason)
         return Outcome(classical(measurement), left.adapted, reasons)
 
 
@@ -175,4 +200,5 @@ def adapted(
         raise UserError(
             "this run kept no training statistics, so nobody knows what is unusual; adapt 'volume'"
         )
-    return AdaptedWhereUnusual(method, shift_score, foretell)
+    mends = foretell is not None and foretell.mends_usual
+    return AdaptedWhereUnusual(method, shift_score, foretell, mends_usual=mends)

@@ -1,7 +1,8 @@
 """Teach a RUN's alarm how its images turn out: predicted SSIM, calibrated on scans with a reference.
 
 Here, and here alone, the alarm meets references. What comes out lies in the RUN as ``alarm.safetensors``;
-predicting reads that, the measurement and the un-adapted image.
+predicting reads that, the measurement and the un-adapted image. On the same scans it is seen whether being
+reconciled makes the RUN's usual images better, which no held-out sample can tell.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from reshim.acquire import Scheme, measure, reference, without_oversampling
+from reshim.adaptation.reconciled import Reconciled
 from reshim.alarm.features import NAMES, foretelling
 from reshim.alarm.metadata import KnownHeaders
 from reshim.alarm.prediction import Prediction, Predictor
@@ -60,6 +62,12 @@ class Foreteller:
         return self.predictor(row)
 
     @property
+    def mends_usual(self) -> bool:
+        """Whether reconciling made the calibration scans better: the interval of its mean gain is above 0."""
+        known = self.predictor.about.get("reconciling")
+        return known is not None and known["gain"] - 1.96 * known["error"] > 0
+
+    @property
     def headers(self) -> KnownHeaders | None:
         """What the headers of the training scans said, if that was kept."""
         plain = self.predictor.about.get("headers")
@@ -101,16 +109,18 @@ def calibrate_alarm(
             "the run has no folder with statistics.safetensors; train it again and calibrate that"
         )
     chosen, method, shift_score = one_a_subject(run, records, seed), left_as_is(run), Alarm.of_run(run.path)
-    rows, scores, subjects = [], [], []
+    rows, scores, subjects, gains = [], [], [], []
+    reconciled = Reconciled(method) if method.has_phase else None
     for index, record in enumerate(chosen):
         try:
-            row, score = observed(record, method, shift_score, schemes[index % len(schemes)])
+            seen = observed(record, method, shift_score, schemes[index % len(schemes)], reconciled)
         except (BadScanError, ValueError) as error:
             if on_progress is not None:
                 on_progress(f"{record.scan_id} left out: {error}")
             continue
-        rows.append(row)
-        scores.append(score)
+        rows.append(seen.features)
+        scores.append(seen.ssim)
+        gains.append(seen.gain)
         subjects.append([record.dataset, record.subject])
         if on_progress is not None:
             on_progress(record.scan_id)
@@ -127,6 +137,7 @@ def calibrate_alarm(
             "calibrated": subjects[n_fitted:],
             "schemes": [vars(scheme) for scheme in schemes],
             "headers": KnownHeaders.of(trained_on).plain() if trained_on else None,
+            "reconciling": _mean_of([gain for gain in gains if gain is not None]),
         },
     )
     predictor.save(Path(run.path) / FILE)
@@ -146,15 +157,46 @@ def one_a_subject(run: Trained, records: Sequence[ScanRecord], seed: int) -> lis
     return [subjects[index][int(generator.integers(len(subjects[index])))] for index in order]
 
 
-def observed(record: ScanRecord, method: Trained, shift_score: Alarm, scheme: Scheme) -> tuple[Tensor, float]:
-    """The features of a scan, and apart from them the SSIM that its un-adapted images had."""
+def _mean_of(gains: Sequence[float]) -> dict[str, float] | None:
+    """Mean and standard error over subjects; None of fewer than two."""
+    if len(gains) < 2:
+        return None
+    values = torch.tensor(gains, dtype=torch.float64)
+    return {"gain": values.mean().item(), "error": (values.std() / len(gains) ** 0.5).item()}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the alarm sees of a scan, and apart from it how good its images were."""
+
+    features: Tensor
+    ssim: float
+    """Of the un-adapted images."""
+
+    gain: float | None
+    """SSIM that reconciling them added, where that was asked."""
+
+
+def observed(
+    record: ScanRecord,
+    method: Trained,
+    shift_score: Alarm,
+    scheme: Scheme,
+    reconciled: Reconciled | None = None,
+) -> Observed:
+    """Look at a scan under a scheme, and at its reference."""
     acquisition = load(record)
     measurement = default_estimator(
         measure(without_oversampling(acquisition), scheme, evaluation_seed(Path(record.path).name))
     )
     image = method(measurement)
     row = foretelling(measurement, method, shift_score(measurement), image)
-    return row, _support_ssim(image, measurement, reference(acquisition, "mvue"))
+    target = reference(acquisition, "mvue")
+    score = _support_ssim(image, measurement, target)
+    if reconciled is None:
+        return Observed(row, score, None)
+    mended = _support_ssim(reconciled.reconcile(measurement, image), measurement, target)
+    return Observed(row, score, mended - score)
 
 
 def _support_ssim(image: Image, measurement: Measurement, target: Tensor) -> float:

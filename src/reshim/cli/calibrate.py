@@ -13,7 +13,7 @@ example:
 
 One scan of each subject is used; two fifths of the subjects fit a line, the others say how far off it is.
 RUN/alarm.safetensors keeps the answer, and `reshim reconstruct --with RUN` writes `predicted_ssim` into the
-card. Subjects that were trained on are skipped; those used here must not be tested on afterwards.
+card. Whether `--adapt auto` reconciles usual scans too is seen on the same subjects. Subjects that were trained on are skipped; those used here must not be tested on afterwards.
 """
 
 

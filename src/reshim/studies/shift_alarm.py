@@ -206,9 +206,9 @@ def watch(study: Study, run: Trained, records: Sequence[ScanRecord], schemes: Se
         with steps("looking at new scans", len(records)) as tick:
             for index, record in enumerate(records):
                 scheme = schemes[index % len(schemes)]
-                row, value = observed(record, method, Alarm.of_run(study.path_of(HOME.label)), scheme)
-                rows.append(row)
-                scores.append(value)
+                seen = observed(record, method, Alarm.of_run(study.path_of(HOME.label)), scheme)
+                rows.append(seen.features)
+                scores.append(seen.ssim)
                 tick(record.scan_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f"{path.name}.partial")
