@@ -13,7 +13,8 @@ example:
 
 One scan of each subject is used; two fifths of the subjects fit a line, the others say how far off it is.
 RUN/alarm.safetensors keeps the answer, and `reshim reconstruct --with RUN` writes `predicted_ssim` into the
-card. Whether `--adapt auto` reconciles usual scans too is seen on the same subjects. Subjects that were trained on are skipped; those used here must not be tested on afterwards.
+card. On the same subjects it is seen whether `--adapt auto` should reconcile usual scans, too. Subjects that
+were trained on are skipped; those used here must not be tested on afterwards.
 """
 
 
