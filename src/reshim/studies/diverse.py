@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from reshim.evaluation.claims import (
+    FEWEST_SUBJECTS,
     AllOf,
     Claim,
     LowerBoundAbove,
@@ -82,11 +83,13 @@ def called(network: str, part: Part, share: float = 1.0) -> str:
 
 
 def compare(study: Study, methods: Mapping[str, Reconstructor], tests: Sequence[Distribution]) -> None:
-    """Score methods on distributions, each undersampled in its own way; tiny: on two subjects of each."""
+    """Score methods on distributions, each undersampled in its own way; tiny: on as few subjects as a
+    claim needs.
+    """
     for test in tests:
         records = study.scans(test.where, "test")
         scored = replace(EVALUATION, scheme=test.scheme)
-        study.compare(methods, records[:2] if study.tiny else records, scored, test=test.label)
+        study.compare(methods, records[:FEWEST_SUBJECTS] if study.tiny else records, scored, test=test.label)
 
 
 @dataclass(frozen=True)
