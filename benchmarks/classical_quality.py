@@ -270,7 +270,7 @@ def take_times(path: Path, peers: Path | None, scripts: Path) -> None:
     command = [sys.executable, str(Path(__file__).with_name("classical.py")), "--scripts", str(scripts)]
     command += ["--threads", "1"] + (["--peers", str(peers)] if peers else [])
     with path.open("w") as lines:
-        for more in (["--pairs", "3"], ["--volume", "20"]):
+        for more in (["--pairs", "3"], ["--volume", "20", "--pairs", "1"]):
             subprocess.run([*command, *more], stdout=lines, check=True)
 
 
