@@ -87,56 +87,48 @@ def nothing_lost_at_home(method: str) -> LowerBoundAtLeast:
     return LowerBoundAtLeast(Average(changes), -0.001)
 
 
+def at_most(ident: str, claim: str, method: str, metric: str, bound: float) -> Claim:
+    """Of all slices, fewer than this share are so."""
+    return Claim(ident, claim, UpperBoundBelow(of(method, TESTS, metric=metric), bound), unit="share")
+
+
+def at_least(ident: str, claim: str, method: str, metric: str) -> Claim:
+    """Nine in ten of the slices that count are so."""
+    return Claim(ident, claim, LowerBoundAtLeast(of(method, TESTS, metric=metric), 0.9), unit="share")
+
+
+FEW, NONE = 0.02, 1e-9
 CLAIMS = (
     Claim("in-distribution", "at home, fitting with the guard loses nothing", nothing_lost_at_home(GUARDED)),
-    Claim(
-        "losers",
-        "at most 2 % of all slices lose more than 0.002",
-        UpperBoundBelow(of(GUARDED, TESTS, metric=LOSERS), 0.02),
-        unit="share",
-    ),
-    Claim(
-        "great-losers",
-        "no slice loses more than 0.01",
-        UpperBoundBelow(of(GUARDED, TESTS, metric=GREAT_LOSERS), 1e-9),
-        unit="share",
-    ),
-    Claim(
+    at_most("losers", "at most 2 % of all slices lose more than 0.002", GUARDED, LOSERS, FEW),
+    at_most("great-losers", "no slice loses more than 0.01", GUARDED, GREAT_LOSERS, NONE),
+    at_most(
         "reconciled-losers",
         "of reconciled slices, no weight moved, at most 2 % lose more than 0.002",
-        UpperBoundBelow(of(RECONCILED, TESTS, metric=LOSERS), 0.02),
-        unit="share",
+        RECONCILED,
+        LOSERS,
+        FEW,
     ),
-    Claim(
+    at_least(
         "let-through",
         "of the slices on which adapting gains 0.005, at least 90 % are handed out with that gain",
-        LowerBoundAtLeast(of(GUARDED, TESTS, metric=LET_THROUGH), 0.9),
-        unit="share",
+        GUARDED,
+        LET_THROUGH,
     ),
-    Claim(
+    at_least(
         "fits-let-through",
         "the guard lets through at least 90 % of the slices on which fitting gains 0.005 over reconciling",
-        LowerBoundAtLeast(of(GUARDED, TESTS, metric=FITS), 0.9),
-        unit="share",
+        GUARDED,
+        FITS,
     ),
     Claim("auto-in-distribution", "at home, auto loses nothing", nothing_lost_at_home(AUTO)),
-    Claim(
-        "auto-losers",
-        "at most 2 % of all slices lose more than 0.002 by auto",
-        UpperBoundBelow(of(AUTO, TESTS, metric=LOSERS), 0.02),
-        unit="share",
-    ),
-    Claim(
-        "auto-great-losers",
-        "no slice loses more than 0.01 by auto",
-        UpperBoundBelow(of(AUTO, TESTS, metric=GREAT_LOSERS), 1e-9),
-        unit="share",
-    ),
-    Claim(
+    at_most("auto-losers", "at most 2 % of all slices lose more than 0.002 by auto", AUTO, LOSERS, FEW),
+    at_most("auto-great-losers", "no slice loses more than 0.01 by auto", AUTO, GREAT_LOSERS, NONE),
+    at_least(
         "auto-let-through",
         "auto hands out the gain of at least 90 % of the slices on which reconciling gains 0.005",
-        LowerBoundAtLeast(of(AUTO, TESTS, metric=MENDED), 0.9),
-        unit="share",
+        AUTO,
+        MENDED,
     ),
 )
 
