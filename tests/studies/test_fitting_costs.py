@@ -10,6 +10,7 @@ from tests.studies.planted import leaves_of, rows_at
 
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
 from reshim.adaptation.reconciled import Reconciled
+from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.cli import main
 from reshim.evaluation.claims import judge
 from reshim.evaluation.quantities import Score
@@ -70,7 +71,38 @@ def test_the_speed_up_is_judged_by_the_ratio_of_seconds(fast, holds):
             return fast
         return 60.0 if where["metric"] == "seconds to its end" else 0.9
 
-    assert judged(ttt_cost.CLAIMS, value_of)["speedup"]["holds"] is holds
+    found = judged(ttt_cost.CLAIMS, value_of)
+    assert found["speedup"]["holds"] is holds
+    assert found["speedup-of-reconciling"]["holds"] is holds
+
+
+def test_one_shift_without_a_speed_up_decides():
+    slow = ttt_cost.CASES[-1].test
+
+    def value_of(where):
+        if where["metric"] == ttt_cost.TO_REFERENCE:
+            return 10.0 if where["test"] == slow else 1.0
+        return 60.0 if where["metric"] == "seconds to its end" else 0.9
+
+    assert judged(ttt_cost.CLAIMS, value_of)["speedup"]["holds"] is False
+
+
+def test_slices_that_share_a_fit_share_its_time():
+    measurement, image = make_measurement(n=3, noise=1e-3)
+    target = image.abs()
+    make = lambda look: AdaptedAtTestTime(  # noqa: E731
+        Gain(0.6), Gain(0.6), steps=4, check_every=2, guarded=False, on_snapshot=look
+    )
+    together = ttt_cost.traces(make, measurement, target, range(3))
+    assert len({tuple(trace.seconds) for trace in together}) == 1
+    assert [len(trace.ssim) for trace in together] == [3, 3, 3]
+    apart = ttt_cost.traces(
+        lambda look: ReferenceAdaptation(Gain(0.6), max_steps=4, window=2, on_snapshot=look),
+        measurement,
+        target,
+        range(3),
+    )
+    assert len({tuple(trace.seconds) for trace in apart}) == 3
 
 
 @pytest.mark.parametrize(("lost", "through"), [(0.0, 1.0), (0.2, 0.3)])
