@@ -9,7 +9,7 @@ from reshim.cli import main
 from reshim.evaluation.claims import judge
 from reshim.rows import read_rows
 from reshim.studies import lab, recipe_of
-from reshim.studies.shifts import ADAPTED, RECONCILED, UNET, UNGUARDED, Shift, wavelet_of
+from reshim.studies.shifts import ADAPTED, MANY, RECONCILED, UNET, UNGUARDED, Shift, wavelet_of
 
 SHIFT = Shift(lab.KNEE_PD, lab.BRAIN_T2, kinds=(UNET,))
 P, Q = SHIFT.source, SHIFT.target
@@ -21,6 +21,7 @@ def planted(
     target: float = 0.90,
     wavelet: float = 0.78,
     reconciled: float = 0.89,
+    many: float = 0.885,
 ) -> dict:
     """Verdicts on rows: on Q, P's network has `source`, fitted `adapted`, and Q's own has `target`."""
     means = {}
@@ -39,6 +40,9 @@ def planted(
                 UNET.of(P, ADAPTED): adapted,
                 UNET.of(Q): target,
                 UNET.of(Q, RECONCILED): target,
+                UNET.of(Q, ADAPTED): target,
+                UNET.of(MANY): many,
+                UNET.of(MANY, ADAPTED): many + 0.01,
             }[method]
     return {claim["id"]: claim for claim in judge(rows_at(means), SHIFT.claims())}
 
@@ -54,6 +58,23 @@ def test_a_gap_that_stays_open_is_seen():
     assert found["gap-unet"]["holds"]
     for name in ("share-unet", "reconciled-unet", "fit-adds-unet", "left-unet"):
         assert found[name]["verdict"] == "contradicted", name
+
+
+def test_a_diverse_start_that_is_no_better_is_seen():
+    found = planted(adapted=0.895, many=0.79)
+    assert found["many-unet"]["verdict"] == found["left-many-unet"]["verdict"] == "contradicted"
+
+
+def test_the_other_definitions_of_the_share_differ_where_the_target_gains_too():
+    leaf = {UNET.of(P): 0.80, UNET.of(P, ADAPTED): 0.88, UNET.of(Q): 0.90, UNET.of(Q, ADAPTED): 0.92}
+    claims = {claim.id: claim for claim in SHIFT.claims()}
+    wanted = {"share-unet": 0.8, "share-b-unet": 1 - 0.04 / 0.1, "share-c-unet": 0.08 / 0.12}
+    means = {
+        leaf_: leaf.get(dict(leaf_.where)["method"], 0.7 if "wavelet" in str(leaf_.where) else 0.95)
+        for leaf_ in leaves_of([claims[name] for name in wanted])
+    }
+    for found in judge(rows_at(means, noise=0.0), [claims[name] for name in wanted]):
+        assert found["value"] == pytest.approx(wanted[found["id"]], abs=1e-6)
 
 
 def test_without_a_gap_there_is_no_share_of_it():

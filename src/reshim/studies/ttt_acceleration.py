@@ -28,7 +28,7 @@ PAPER_FIGURES = {
     "VarNet": ("0.037, one slice", "73 %, one slice"),
 }
 PUBLISHED = Shift(FOUR, TWO, paper=PAPER_FIGURES)
-HARDER = Shift(TWO, FOUR)
+HARDER = Shift(TWO, FOUR, many=False)
 """The way round that hurts: from much data to little."""
 
 CLAIMS = (
@@ -39,7 +39,7 @@ CLAIMS = (
 
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(FOUR, scale=scale)
+    return lab.embedded(*PUBLISHED.distributions, scale=scale)
 
 
 def run(study: Study) -> None:

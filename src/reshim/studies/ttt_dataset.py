@@ -29,7 +29,7 @@ CLAIMS = SHIFT.claims()
 
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(SHIFT.source, SHIFT.target, scale=scale)
+    return lab.embedded(*SHIFT.distributions, scale=scale)
 
 
 def run(study: Study) -> None:
