@@ -205,7 +205,7 @@ TIMED = (REFERENCE, RECONCILED, FAST)
 
 
 def _cost(method: str, metric: str, test: str = TARGET.label) -> Any:
-    return score(f"{metric} of {method}", method=method, metric=metric, test=test)
+    return score(f"{metric} ({method}; {test})", method=method, metric=metric, test=test)
 
 
 def _sooner(method: str, test: str = TARGET.label, until: str = "") -> LowerBoundAtLeast:
