@@ -1,10 +1,12 @@
 import dataclasses
+import math
 
 import torch
 from tests.conftest import make_measurement
 
 from reshim.alarm.shift import Alarm, _edge
-from reshim.training.statistics import Statistics, features
+from reshim.physics.fourier import to_image, to_kspace
+from reshim.training.statistics import KSPACE, Statistics, features
 
 
 def test_the_edge_is_the_99th_percentile_of_a_chi_distribution():
@@ -37,3 +39,31 @@ def test_the_score_does_not_depend_on_the_scale_of_the_file():
     measurement = measured(0.3, 7)
     louder = dataclasses.replace(measurement, kspace=1e6 * measurement.kspace)
     assert abs(alarm(measurement) - alarm(louder)) < 1e-2
+
+
+def test_a_contrast_is_told_by_the_tones_of_the_image():
+    usual = torch.cat([features(measured(0.05, seed)) for seed in range(60)])
+    alarm = Alarm(Statistics.of(usual))
+    measurement = measured(0.05, 1003)
+    image = to_image(measurement.kspace)
+    bright = image.abs().square().sum(1, keepdim=True).sqrt()
+    flatter = to_kspace(image * (bright.amax() / bright.clamp_min(0.02 * bright.amax())).sqrt())
+    other = dataclasses.replace(measurement, kspace=torch.where(measurement.mask, flatter, 0))
+    tones = lambda each: features(each)[0, KSPACE:]  # noqa: E731
+    assert (tones(other) - tones(measurement)).abs().max() > 5 * usual[:, KSPACE:].std(0).max()
+    assert alarm(other) > 2 * alarm(measurement)
+
+
+def test_a_run_made_before_images_were_looked_at_still_has_its_alarm():
+    usual = torch.cat([features(measured(0.05, seed)) for seed in range(60)])
+    old = Alarm(Statistics.of(usual[:, :KSPACE]))
+    assert len(old.statistics.parts()) == 1
+    assert old(measured(0.05, 1000)) < 1.3
+    assert old(measured(0.5, 1001)) > 2
+
+
+def test_an_empty_scan_has_a_score():
+    usual = torch.cat([features(measured(0.05, seed)) for seed in range(60)])
+    measurement = measured(0.05, 1)
+    empty = dataclasses.replace(measurement, kspace=torch.zeros_like(measurement.kspace))
+    assert math.isfinite(Alarm(Statistics.of(usual))(empty))

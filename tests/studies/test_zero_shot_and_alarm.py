@@ -12,11 +12,13 @@ from reshim.catalog import Catalog
 from reshim.cli import main
 from reshim.evaluation.claims import judge
 from reshim.rows import read_rows
+from reshim.simulation.protocols import protocol_of
 from reshim.studies import recipe_of
 from reshim.studies.crowd import crowd
 from reshim.studies.scale import Scale
 from reshim.studies.shift_alarm import (
     CLAIMS,
+    CLOSE,
     EVERYWHERE,
     HOME,
     SHIFTS,
@@ -26,7 +28,9 @@ from reshim.studies.shift_alarm import (
     keep,
     keep_placements,
     keep_ranks,
+    matched,
     placed,
+    told,
 )
 from reshim.studies.study import Study
 
@@ -49,7 +53,7 @@ def rows_of(study: Study):
 
 def test_placements_average_to_the_area_under_the_curve(study):
     usual, shifted = torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0.4, 0.9, 0.05])
-    keep_placements(study, "shift score", usual, shifted, [record(name) for name in "abc"], SHIFTS[0])
+    keep_placements(study, "shift score", usual, shifted, [record(name) for name in "abc"], SHIFTS[0].label)
     values = rows_of(study)["value"].to_pylist()
     assert values == [0.625, 1.0, 0.0]
 
@@ -79,26 +83,34 @@ def test_ranks_over_all_scans_and_within_a_shift(study):
 
 def planted(study: Study, placement: float, error: float, covered: float) -> dict:
     scans = [record(f"scan {number}") for number in range(40)]
-    for test in SHIFTS:
+    for test in (*(test.label for test in SHIFTS), *(told(*each) for each in CLOSE.values())):
         keep(study, "shift score", test, "placement", scans, [placement] * 40)
-    keep(study, "alarm", HOME, "mae_ssim", scans, [error] * 40)
+    keep(study, "alarm", HOME.label, "mae_ssim", scans, [error] * 40)
     for name in TRIVIAL:
-        keep(study, name, HOME, "mae_ssim", scans, [0.04] * 40)
+        keep(study, name, HOME.label, "mae_ssim", scans, [0.04] * 40)
     hits = [1.0] * round(40 * covered) + [0.0] * (40 - round(40 * covered))
-    keep(study, "alarm", HOME, "covered", scans, hits)
+    keep(study, "alarm", HOME.label, "covered", scans, hits)
     return {claim["id"]: claim for claim in judge(rows_of(study), CLAIMS)}
 
 
 def test_a_good_alarm_is_told_from_a_poor_one(study, tmp_path):
     good = planted(study, placement=0.98, error=0.015, covered=0.9)
-    assert good["auroc"]["holds"]
+    assert all(good[name]["holds"] for name in ("auroc", "auroc-contrast", "auroc-dataset"))
     assert good["prediction"]["holds"]
     other = planted_at(tmp_path / "other")
     poor = planted(other, placement=0.9, error=0.03, covered=0.5)
-    assert not poor["auroc"]["holds"]
+    assert not any(poor[name]["holds"] for name in ("auroc", "auroc-contrast", "auroc-dataset"))
     assert not poor["prediction"]["holds"]
     assert not poor["coverage"]["holds"]
     assert str(placed("shift score", SHIFTS[0])).startswith("AUROC")
+
+
+def test_shifts_are_matched_in_coils_and_noise():
+    for home, away in ((HOME, SHIFTS[0]), *CLOSE.values()):
+        card, own = matched(away, home), matched(home, home)
+        assert card.coils == own.coils == protocol_of(home.protocol).coils
+        assert card.snr == own.snr
+        assert card.contrast == protocol_of(away.protocol).contrast
 
 
 def test_a_crowd_is_none_of_the_laboratory_s_subjects(study):

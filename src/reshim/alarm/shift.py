@@ -1,8 +1,10 @@
 """The shift alarm: is this measurement like those the network was trained on?
 
-From the measurement and the statistics in the RUN alone; no reference, no reconstruction. The score is the
-median over slices of the Mahalanobis distance of simple k-space features, in units of the distance that one
-in a hundred slices would exceed if the features were normal: 1 is the edge of what training saw.
+From the measurement and the statistics in the RUN alone; no reference, no reconstruction. Simple features of
+k-space and of the zero-filled image each have a Mahalanobis distance from training, the median over slices in
+units of the distance that one in a hundred slices would exceed if the features were normal. The score is
+their geometric mean: 1 is the edge of what training saw. Among all features together those of the image,
+which tell a contrast, would drown in the ordinary variety of k-space (LOG.md, 2026-11-22).
 
 What it is not: a prediction of image quality. A scan can be unusual and easy, or usual and hard.
 """
@@ -29,8 +31,11 @@ class Alarm:
 
     def __call__(self, measurement: Measurement) -> float:
         """Return the shift score of a scan."""
-        distance = self.statistics.distance(features(measurement)).median().item()
-        return distance / _edge(self.statistics.mean.numel())
+        rest, ratios = features(measurement), []
+        for part in self.statistics.parts():
+            own, rest = rest.split([part.mean.numel(), rest.shape[-1] - part.mean.numel()], -1)
+            ratios.append(part.distance(own).median().item() / _edge(part.mean.numel()))
+        return float(torch.tensor(ratios, dtype=torch.float64).log().mean().exp())
 
 
 def _edge(n_features: int) -> float:

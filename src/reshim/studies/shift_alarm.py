@@ -6,7 +6,8 @@ Claim   a shift score from the samples tells shifted scans from usual ones of th
         predicted SSIM errs at most half as much as trivial predictors; its 90 % interval covers 86 to 94 % of
         new subjects.
 Data    simulated knees under PD at 3 T (training, fitting, calibration, test) and, matched to them, brains
-        under T2, T1 and T1 after contrast agent, which nothing was fitted on. Of a catalog, the knees'
+        under T2, T1 and T1 after contrast agent, which nothing was fitted on. Two closer shifts beside them:
+        T1 brains met by a network of T2, and PD knees at 1.5 T by one of PD-FS. Of a catalog, the knees'
         validation subjects for fitting and calibration, their test subjects and those of the others.
 Cost    about 30 minutes on two cores; --tiny: about a minute.
 Run     reshim study shift-alarm
@@ -14,12 +15,13 @@ Run     reshim study shift-alarm
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reshim.acquire import Scheme
+from reshim.acquire import Scheme, measure, without_oversampling
 from reshim.alarm.calibrate import FITTED_SHARE, left_as_is, observed
 from reshim.alarm.features import NAMES
 from reshim.alarm.metadata import KnownHeaders
@@ -36,8 +38,10 @@ from reshim.evaluation.claims import (
     Within,
 )
 from reshim.evaluation.quantities import Best, Difference, Ratio, Score, score
+from reshim.physics.masks import evaluation_seed
 from reshim.progress import steps
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock, TextBlock
+from reshim.scans import load
 from reshim.seeds import numpy_generator_of
 from reshim.simulation.protocols import Protocol, protocol_of
 from reshim.studies import lab, relations
@@ -45,9 +49,10 @@ from reshim.studies.crowd import crowd
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import on
 from reshim.studies.scale import Scale
+from reshim.studies.shifts import UNET, pair
 from reshim.studies.study import Study
 from reshim.training.run_folder import Trained
-from reshim.types import ScanRecord
+from reshim.types import Measurement, ScanRecord
 
 TITLE = "The alarm: unusual scans told from usual ones, and image quality foretold"
 PAPER = ""
@@ -56,6 +61,9 @@ HOME = lab.KNEE_PD
 SHIFTS = (lab.BRAIN_T2, lab.BRAIN_T1, lab.BRAIN_T1_POST)
 """They cost the network of knees 0.05 SSIM (`diverse-large`). Contrasts among brains cost nothing (LOG.md),
 and what costs nothing need not be told from the usual."""
+CLOSE = {"contrast": (lab.BRAIN_T2, lab.BRAIN_T1), "dataset": (lab.KNEE_PDFS, lab.KNEE_PD_15)}
+"""Shifts within an anatomy that cost a complex U-net 0.03 SSIM or more (`ttt-modality`, `ttt-dataset`)."""
+
 NETWORK = "unrolled-tiny"
 SNRS = (15.0, 22.0, 30.0, 45.0)
 """Of the crowd that predicted SSIM is fitted on, calibrated on and tested on; the shifts have 30."""
@@ -78,7 +86,7 @@ TRIVIAL = {
 
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(HOME, *SHIFTS, scale=scale)
+    return lab.embedded(HOME, *SHIFTS, *dict.fromkeys(sum(CLOSE.values(), ())), scale=scale)
 
 
 def placed(method: str, test: lab.Distribution) -> Score:
@@ -96,6 +104,16 @@ def cost(test: lab.Distribution) -> Difference:
     return Difference(on(test.label, test), on(HOME.label, test))
 
 
+def close_cost(home: lab.Distribution, away: lab.Distribution) -> Difference:
+    """What a close shift costs the U-net."""
+    return Difference(on(UNET.of(away), away), on(UNET.of(home), away))
+
+
+def told(home: lab.Distribution, away: lab.Distribution) -> str:
+    """What rows call a close shift."""
+    return f"{away.label} told from {home.label}"
+
+
 CLAIMS = (
     Claim(
         "cost",
@@ -107,6 +125,31 @@ CLAIMS = (
         "the shift score tells scans of every shift from usual ones",
         AllOf(tuple(LowerBoundAtLeast(placed("shift score", test), 0.95) for test in SHIFTS)),
         unit="AUROC",
+    ),
+    *(
+        claim
+        for name, (home, away) in CLOSE.items()
+        for claim in (
+            Claim(
+                f"cost-{name}",
+                f"{away.label} costs a U-net of {home.label} 0.02 SSIM or more",
+                PointAndInterval(close_cost(home, away), at_least=0.02),
+            ),
+            Claim(
+                f"auroc-{name}",
+                f"the shift score of a network of {home.label} tells {away.label} from it",
+                LowerBoundAtLeast(
+                    score(
+                        f"AUROC, {told(home, away)}",
+                        method="shift score",
+                        test=told(home, away),
+                        metric="placement",
+                    ),
+                    0.95,
+                ),
+                unit="AUROC",
+            ),
+        )
     ),
     Claim(
         "rank",
@@ -172,21 +215,62 @@ def run(study: Study) -> None:
         "shift score": lambda seen: seen.scores,
         "metadata": lambda seen: torch.tensor([headers(record) for record in seen.records]),
     }
-    matched = [replace(protocol_of(HOME.protocol), name=f"{HOME.protocol}-matched", snr=SNR)]
-    at_home = people(study, "matched", HOME, "test", matched, range(3000, 3000 + sizes[2]))
+    usual_people, there = range(3000, 3000 + sizes[2]), range(4000, 4000 + sizes[2])
+    at_home = people(study, "matched-coils", HOME, "test", [matched(HOME, HOME)], usual_people)
     usual = watch(study, home, at_home, [lab.SCHEME])
     seen, lost = {HOME.label: usual}, {HOME.label: torch.zeros_like(usual.ssim)}
     for test in SHIFTS:
-        card = replace(protocol_of(test.protocol), name=f"{test.protocol}-matched", snr=SNR)
-        records = people(study, "matched", test, "test", [card], range(4000, 4000 + sizes[2]))
+        records = people(study, "matched-coils", test, "test", [matched(test, HOME)], there)
         shifted = watch(study, home, records, [lab.SCHEME])
         keep_predictions(study, alarm, shifted, test)
         for name, score_of in alarms.items():
-            keep_placements(study, name, score_of(usual), score_of(shifted), records, test)
+            keep_placements(study, name, score_of(usual), score_of(shifted), records, test.label)
         seen[test.label] = shifted
         lost[test.label] = watch(study, runs[test.label], records, [lab.SCHEME]).ssim - shifted.ssim
     for name, score_of in alarms.items():
         keep_ranks(study, name, {label: score_of(each) for label, each in seen.items()}, lost, seen)
+    for home_, away in CLOSE.values():
+        look_closely(study, home_, away, usual_people, there)
+
+
+def matched(test: lab.Distribution, home: lab.Distribution) -> Protocol:
+    """The card of a shift with the coils and the noise of the network's own."""
+    coils = protocol_of(home.protocol).coils
+    name = f"{test.protocol}-as-{home.protocol}"
+    return replace(protocol_of(test.protocol), name=name, snr=noise_of(home), coils=coils)
+
+
+def noise_of(home: lab.Distribution) -> float:
+    """Signal-to-noise ratio of what is held against each other."""
+    return SNR if home is HOME else protocol_of(home.protocol).snr
+
+
+def look_closely(
+    study: Study, home: lab.Distribution, away: lab.Distribution, usual_people: range, there: range
+) -> None:
+    """A close shift: what it costs the U-net, and where its scans stand among the usual ones."""
+    own, _ = pair(study, UNET, home)
+    target, _ = pair(study, UNET, away)
+    methods = {UNET.of(home): own, UNET.of(away): target}
+    study.compare(methods, away.where, lab.EVALUATION, test=away.label)
+    alarm, headers = (
+        Alarm.of_run(study.path_of(UNET.of(home))),
+        KnownHeaders.of(study.scans(home.where, "train")),
+    )
+    usual = people(study, "matched-coils", home, "test", [matched(home, home)], usual_people)
+    shifted = people(study, "matched-coils", away, "test", [matched(away, home)], there)
+    scores: dict[str, Callable[[ScanRecord], float]] = {
+        "shift score": lambda record: alarm(measured(record)),
+        "metadata": headers,
+    }
+    for name, score_of in scores.items():
+        first, second = (torch.tensor([score_of(record) for record in some]) for some in (usual, shifted))
+        keep_placements(study, name, first, second, shifted, told(home, away))
+
+
+def measured(record: ScanRecord) -> Measurement:
+    """A scan as the network would meet it."""
+    return measure(without_oversampling(load(record)), lab.SCHEME, evaluation_seed(Path(record.path).name))
 
 
 def people(
@@ -199,14 +283,18 @@ def people(
 def watch(study: Study, run: Trained, records: Sequence[ScanRecord], schemes: Sequence[Scheme]) -> Watched:
     """What the alarm sees of scans, and apart from it the SSIM of their images; looked at once and kept."""
     method = left_as_is(run)
-    key = digest(method.network, [record.fingerprint for record in records], list(schemes), list(NAMES))
+    alarm = Alarm.of_run(study.path_of(HOME.label))
+    seen_by = (alarm.statistics.mean, alarm.statistics.covariance)
+    key = digest(
+        method.network, [record.fingerprint for record in records], list(schemes), list(NAMES), *seen_by
+    )
     path = study.shared / "watched" / f"{key[:16]}.safetensors"
     if not path.exists():
         rows, scores = [], []
         with steps("looking at new scans", len(records)) as tick:
             for index, record in enumerate(records):
                 scheme = schemes[index % len(schemes)]
-                seen = observed(record, method, Alarm.of_run(study.path_of(HOME.label)), scheme)
+                seen = observed(record, method, alarm, scheme)
                 rows.append(seen.features)
                 scores.append(seen.ssim)
                 tick(record.scan_id)
@@ -235,9 +323,16 @@ def keep_predictions(study: Study, predictor: Predictor, seen: Watched, test: la
     covered = [float((foretold[i].low or 0) <= float(seen.ssim[i]) <= (foretold[i].high or 0)) for i in known]
     widths = [(foretold[i].high or 0) - (foretold[i].low or 0) for i in known]
     records = [seen.records[i] for i in known]
-    keep(study, ALARM, test, "covered", records, covered)
-    keep(study, ALARM, test, "width", records, widths)
-    keep(study, ALARM, test, "unknown", seen.records, [float(each.unknown is not None) for each in foretold])
+    keep(study, ALARM, test.label, "covered", records, covered)
+    keep(study, ALARM, test.label, "width", records, widths)
+    keep(
+        study,
+        ALARM,
+        test.label,
+        "unknown",
+        seen.records,
+        [float(each.unknown is not None) for each in foretold],
+    )
 
 
 def keep_errors(
@@ -247,7 +342,7 @@ def keep_errors(
     foretold = [predictor(row) for row in seen.rows]
     known = [index for index, each in enumerate(foretold) if each.value is not None]
     errors = [abs((foretold[i].value or 0) - float(seen.ssim[i])) for i in known]
-    keep(study, method, test, "mae_ssim", [seen.records[i] for i in known], errors)
+    keep(study, method, test.label, "mae_ssim", [seen.records[i] for i in known], errors)
 
 
 def keep_placements(
@@ -256,7 +351,7 @@ def keep_placements(
     usual: Tensor,
     shifted: Tensor,
     records: Sequence[ScanRecord],
-    test: lab.Distribution,
+    test: str,
 ) -> None:
     """The share of usual scans that score below each shifted one, ties half; its mean is the AUROC."""
     below = (usual < shifted[:, None]).double() + 0.5 * (usual == shifted[:, None]).double()
@@ -283,7 +378,7 @@ def keep_ranks(
 def keep(
     study: Study,
     method: str,
-    test: lab.Distribution,
+    test: str,
     metric: str,
     records: Sequence[ScanRecord],
     values: Sequence[float],
@@ -295,7 +390,7 @@ def keep(
         for record, value in zip(records, values, strict=True)
     ]
     if rows:
-        study.keep(rows, method=method, test=test.label)
+        study.keep(rows, method=method, test=test)
 
 
 def page(study: Study) -> tuple[Block, ...]:
@@ -312,6 +407,13 @@ def page(study: Study) -> tuple[Block, ...]:
             "that metadata alone has it easy.",
             methods=scores,
             tests=shifts,
+            where={"metric": "placement"},
+        ),
+        MatrixBlock(
+            "Shifts within one anatomy",
+            "The same for the networks of T2 brains and PD-FS knees, at the noise of their own protocol.",
+            methods=scores,
+            tests=tuple(Choice(name, {"test": name}) for name in (told(*each) for each in CLOSE.values())),
             where={"metric": "placement"},
         ),
         TableBlock(

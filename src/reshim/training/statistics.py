@@ -2,8 +2,9 @@
 
 All features come from acquired samples alone and none changes when the scan is multiplied by a number:
 radial log-power of k-space relative to the whole (how fast signal falls off: contrast, anatomy, resolution),
-eigenvalues of the coils' correlation (the coil array and what lies in it), and how far the centre stands
-above the outermost samples (signal-to-noise ratio).
+eigenvalues of the coils' correlation (the coil array and what lies in it), how far the centre stands above
+the outermost samples (signal-to-noise ratio), and the tones of the zero-filled image: how bright its darker
+and brighter pixels are against the mean (contrast: fluid is dark in T1, bright in T2).
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from reshim.physics.fourier import to_image
 from reshim.types import Measurement
 
 RINGS = 12
@@ -22,11 +24,17 @@ RINGS = 12
 EIGENVALUES = 4
 """Largest shares of the coils' correlation; missing coils count 0."""
 
+KSPACE = RINGS + EIGENVALUES + 1
+"""Features of k-space, which come first; what follows are those of the image."""
+
+TONES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
+"""Quantiles of the zero-filled magnitude among the pixels that are brighter than a tenth of the brightest."""
+
 Features = Float[Tensor, "batch feature"]
 
 
 def features(measurement: Measurement) -> Features:
-    """The feature vector of each slice: log-power of each ring, coil eigenvalue shares, dynamic range."""
+    """The features of each slice: log-power of each ring, coil eigenvalue shares, dynamic range, tones."""
     kspace = measurement.kspace
     power = torch.view_as_real(kspace).double().square().sum((-1, -4))
     acquired = (measurement.mask & measurement.acquirable).squeeze(-3).expand(power.shape)
@@ -36,7 +44,7 @@ def features(measurement: Measurement) -> Features:
     tiny = torch.finfo(means.dtype).tiny
     radial = torch.log10((means / total.clamp_min(tiny)).clamp_min(1e-12))
     spread = radial.amax(-1, keepdim=True) - radial[:, -3:].amin(-1, keepdim=True)
-    return torch.cat([radial, _coil_shares(kspace), spread], -1).float()
+    return torch.cat([radial, _coil_shares(kspace), spread, _tones(measurement)], -1).float()
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,14 @@ class Statistics:
         centred = rows - rows.mean(0)
         covariance = centred.T @ centred / max(rows.shape[0] - 1, 1)
         return cls(rows.mean(0).float(), covariance.float(), rows.shape[0])
+
+    def parts(self) -> tuple["Statistics", ...]:
+        """Those of k-space and those of the image, each by itself; a run made before images were looked at
+        has the former alone.
+        """
+        cuts = (slice(KSPACE), slice(KSPACE, None))
+        parts = (Statistics(self.mean[cut], self.covariance[cut, cut], self.count) for cut in cuts)
+        return tuple(part for part in parts if part.mean.numel())
 
     def distance(self, rows: Features) -> Float[Tensor, " batch"]:
         """Mahalanobis distance of each slice, the covariance shrunk so that few measurements suffice."""
@@ -76,6 +92,22 @@ class Statistics:
         """Read what `save` wrote."""
         tensors = load_file(path)
         return cls(tensors["mean"], tensors["covariance"], int(tensors["count"]))
+
+
+def _tones(measurement: Measurement) -> Tensor:
+    kspace = torch.where(measurement.mask & measurement.acquirable, measurement.kspace, 0)
+    images = to_image(kspace).abs().square().sum(1).sqrt().double().flatten(1)
+    return torch.stack([_tones_of(pixels) for pixels in images])
+
+
+def _tones_of(pixels: Tensor) -> Tensor:
+    body = pixels[pixels >= 0.1 * pixels.quantile(0.99)]
+    quantiles = body.quantile(torch.tensor(TONES, dtype=pixels.dtype, device=pixels.device))
+    tiny = torch.finfo(pixels.dtype).tiny
+    relative = torch.cat(
+        [quantiles / body.mean().clamp_min(tiny), quantiles.new_tensor([body.numel() / pixels.numel()])]
+    )
+    return torch.log10(relative.clamp_min(1e-12))
 
 
 def _rings(shape: torch.Size, device: torch.device) -> Tensor:
