@@ -284,7 +284,7 @@ def watch(study: Study, run: Trained, records: Sequence[ScanRecord], schemes: Se
     """What the alarm sees of scans, and apart from it the SSIM of their images; looked at once and kept."""
     method = left_as_is(run)
     alarm = Alarm.of_run(study.path_of(HOME.label))
-    seen_by = (alarm.statistics.mean, alarm.statistics.covariance)
+    seen_by = (alarm.statistics.mean.tolist(), alarm.statistics.covariance.tolist())
     key = digest(
         method.network, [record.fingerprint for record in records], list(schemes), list(NAMES), *seen_by
     )
