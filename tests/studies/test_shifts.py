@@ -8,7 +8,7 @@ from tests.studies.planted import leaves_of, rows_at
 from reshim.cli import main
 from reshim.evaluation.claims import judge
 from reshim.rows import read_rows
-from reshim.studies import lab, recipe_of
+from reshim.studies import lab, recipe_of, ttt_shares
 from reshim.studies.shifts import ADAPTED, MANY, RECONCILED, UNET, UNGUARDED, Shift, wavelet_of
 
 SHIFT = Shift(lab.KNEE_PD, lab.BRAIN_T2, kinds=(UNET,))
@@ -96,8 +96,26 @@ def test_every_shift_has_claims_of_its_own():
         assert {"gap-unet", "gap-varnet", "share-unet", "share-varnet"} <= set(ids)
 
 
+@pytest.mark.parametrize(("given_back", "holds"), [(0.095, True), (0.06, False)])
+def test_the_shares_of_all_shifts_together_are_judged(given_back, holds):
+    def mean_of(where: dict) -> float:
+        shift = next(each for each in ttt_shares.SHIFTS if each.target.label == where["test"])
+        of_source = [kind.of(shift.source) for kind in ttt_shares.KINDS]
+        if where["method"] in of_source:
+            return 0.80
+        if any(where["method"].startswith(kind.of(shift.target)) for kind in ttt_shares.KINDS):
+            return 0.90
+        return 0.80 + given_back
+
+    means = {leaf: mean_of(dict(leaf.where)) for leaf in leaves_of(ttt_shares.CLAIMS)}
+    found = judge(rows_at(means), ttt_shares.CLAIMS)
+    assert [claim["holds"] for claim in found] == [holds] * len(found)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ttt-anatomy", "ttt-dataset", "ttt-modality", "ttt-acceleration"])
+@pytest.mark.parametrize(
+    "name", ["ttt-anatomy", "ttt-dataset", "ttt-modality", "ttt-acceleration", "ttt-shares"]
+)
 def test_the_tiny_form_runs_from_scans_to_a_page(name, tmp_path):
     assert main(["study", name, "--tiny", "--out", str(tmp_path)]) == 0
     claims = json.loads((tmp_path / "summary.json").read_text())["claims"]

@@ -35,6 +35,7 @@ STUDIES = {
     "ttt-dataset": "ttt_dataset",
     "ttt-harm": "ttt_harm",
     "ttt-modality": "ttt_modality",
+    "ttt-shares": "ttt_shares",
     "zero-shot": "zero_shot",
 }
 
