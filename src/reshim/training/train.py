@@ -25,6 +25,7 @@ from reshim.training.loop import Display, Loop
 from reshim.training.memory import keep_freed_memory
 from reshim.training.objectives import Adversarial, refuse_unfit
 from reshim.training.pool import Pool
+from reshim.training.provenance import inherited, provenance
 from reshim.training.ranks import Ranks
 from reshim.training.run_folder import RunFolder, Trained, load_run, wants_maps
 from reshim.training.sampling import Group, as_groups
@@ -130,16 +131,20 @@ def train(
         "torch": torch.__version__,
         "training": settings.plain(),
         "network": plain_network,
-        "data": _provenance(groups, validation),
+        "data": provenance(groups, validation),
         "about": dict(about or {}),
         "start": _origin(start),
         "fallback": _origin(fallback),
         "finished": None,
     }
+    # No part of what makes the run this run: folders that were finished before it was kept stay the same.
+    content["inherited"] = inherited(content)
     ranks = Ranks.from_environment(device)
     finished = folder.begin(content) if ranks.writes or folder.settings.exists() else False
     own = network if isinstance(network, nn.Module) else None
     if finished:
+        if ranks.writes:
+            folder.add_settings(inherited=content["inherited"])
         return load_run(folder.path, network=own, device=device)
     ranks.wait()
     pool = pool or Pool(remove_oversampling=settings.remove_oversampling)
@@ -244,34 +249,6 @@ def _origin(run: str | Path | None) -> dict[str, Any] | None:
 
 def _fallback_of(run: Trained) -> nn.Module:
     return run.fallback if run.fallback is not None else run.network
-
-
-def _provenance(groups: Sequence[Group], validation: Sequence[ScanRecord]) -> dict[str, Any]:
-    """Every scan that training looks at, and the subjects that evaluation must not be scored on."""
-    records = [record for group in groups for record in group.records]
-    subjects = sorted({(record.dataset, record.subject) for record in (*records, *validation)})
-    return {
-        "groups": [
-            {
-                "name": group.name,
-                "weight": group.weight,
-                "scans": [_named(record) for record in group.records],
-            }
-            for group in groups
-        ],
-        "validation": [_named(record) for record in validation],
-        "training_subjects": [list(subject) for subject in subjects],
-        "licences": sorted({record.licence for record in records if record.licence is not None}),
-    }
-
-
-def _named(record: ScanRecord) -> dict[str, str]:
-    return {
-        "scan_id": record.scan_id,
-        "dataset": record.dataset,
-        "subject": record.subject,
-        "fingerprint": record.fingerprint,
-    }
 
 
 def _refuse_unusable(
