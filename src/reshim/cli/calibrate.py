@@ -46,10 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.acquire import Scheme
     from reshim.alarm.calibrate import FILE, calibrate_alarm, one_a_subject
     from reshim.catalog import Catalog
+    from reshim.methods import checked_device
     from reshim.progress import steps
     from reshim.training.run_folder import load_run
 
-    trained = load_run(arguments.run, device=arguments.device)
+    trained = load_run(arguments.run, device=checked_device(arguments.device))
     catalog = Catalog.read(arguments.catalog)
     records = catalog.where(arguments.where).records()
     schemes = [

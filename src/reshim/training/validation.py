@@ -10,10 +10,13 @@ import torch
 from torch import nn
 
 from reshim.physics.fourier import center_crop
+from reshim.training.batch import Example
 from reshim.training.examples import Examples
 from reshim.training.losses import one_minus_ssim
 from reshim.training.objectives import Objective
+from reshim.training.out_of_memory import in_validation, remedied
 from reshim.training.ranks import Ranks
+from reshim.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,9 @@ class Validation:
 def validate(
     network: nn.Module,
     examples: Examples,
-    objective: Objective,
+    settings: TrainingSettings,
     device: torch.device,
     ranks: Ranks,
-    bf16: bool,
     together: bool = False,
 ) -> Validation:
     """Score the network; it comes back in training mode if it came in it.
@@ -47,13 +49,13 @@ def validate(
     was_training = network.training
     network.eval()
     sums = torch.zeros(3, dtype=torch.float64)
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
         plan = examples.plan(0)
         own = plan[ranks.rank :: ranks.size]
         for batch in own:
-            sums += _sums(network, examples, batch, objective, device)
+            sums += _sums(network, examples, batch, settings, device)
         if together and len(own) < -(-len(plan) // ranks.size):
-            _sums(network, examples, plan[0], objective, device)
+            _sums(network, examples, plan[0], settings, device)
     network.train(was_training)
     score, nmse, n_items = (ranks.total(sums.to(device)) if ranks.size > 1 else sums).tolist()
     if examples.with_references:
@@ -62,10 +64,19 @@ def validate(
 
 
 def _sums(
-    network: nn.Module, examples: Examples, batch: tuple[int, ...], objective: Objective, device: torch.device
+    network: nn.Module,
+    examples: Examples,
+    batch: tuple[int, ...],
+    settings: TrainingSettings,
+    device: torch.device,
 ) -> torch.Tensor:
     """Sum of scores, of squared error shares, and number of items of one batch."""
-    example = examples.build(batch, 0).to(device)
+    example = examples.build(batch, 0)
+    with remedied(lambda: in_validation(network, settings, example)):
+        return _scored(network, example.to(device), settings.objective)
+
+
+def _scored(network: nn.Module, example: Example, objective: Objective) -> torch.Tensor:
     reference = example.reference
     if reference is None:
         loss, _ = objective(network, example.measurement, None, example.draws)
