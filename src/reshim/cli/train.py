@@ -3,6 +3,10 @@
 import argparse
 import json
 import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +192,7 @@ def run(arguments: argparse.Namespace) -> int:
     network, network_settings = network_of(arguments, settings.objective)
     catalog = Catalog.read(arguments.catalog)
     groups, validation = scans_of(catalog, arguments)
-    with RichDisplay(f"training {network}") as display:
+    with RichDisplay(f"training {network}") as display, _saying_how_to_go_on():
         trained = train(
             network,
             groups,
@@ -207,6 +211,16 @@ def run(arguments: argparse.Namespace) -> int:
             about={"catalog": str(arguments.catalog), "where": arguments.where, "subset": _said(arguments)},
         )
     return _finished(trained, arguments.out)
+
+
+@contextmanager
+def _saying_how_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except SystemExit as left:
+        if left.code == 128 + signal.SIGTERM and os.environ.get("RANK", "0") == "0":
+            print("reshim train: asked to end, state saved; run it again to go on", file=sys.stderr)
+        raise
 
 
 def _finished(trained: "Trained", out: Path) -> int:
