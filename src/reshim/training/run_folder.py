@@ -28,6 +28,7 @@ from reshim.networks import build
 from reshim.networks.weights import load_weights, save_weights
 from reshim.physics.maps import default_estimator
 from reshim.training.provenance import subjects_of, unknown_of
+from reshim.training.ssdu import with_known_padding
 from reshim.types import Image, MapEstimator, Measurement
 
 IDENTITY = ("training", "network", "data", "start", "fallback")
@@ -209,6 +210,9 @@ class Trained:
         """Return the complex image on the full matrix, in the units of the measurement."""
         if wants_maps(self.network):
             measurement = measurement.with_maps(self.estimate)
+        if (self.settings["training"]["objective"] or {}).get("edge_fill", False):
+            # Shown to the network as in its training (`reshim.training.ssdu`).
+            measurement = with_known_padding(measurement)
         n_items = measurement.kspace.shape[0]
         images = [
             self.network(measurement.take(part.tolist()).to(self.device))

@@ -17,6 +17,7 @@ from reshim.training.objectives import Objective
 from reshim.training.out_of_memory import in_validation, remedied
 from reshim.training.ranks import Ranks
 from reshim.training.settings import TrainingSettings
+from reshim.training.ssdu import SSDU, with_known_padding
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,10 @@ def _scored(network: nn.Module, example: Example, objective: Objective) -> torch
     if reference is None:
         loss, _ = objective(network, example.measurement, None, example.draws)
         return torch.tensor([-loss.item() * example.n_items, 0.0, example.n_items], dtype=torch.float64)
-    image = center_crop(network(example.measurement).abs(), example.measurement.crop)
+    shown = example.measurement
+    if isinstance(objective, SSDU) and objective.edge_fill:
+        shown = with_known_padding(shown)
+    image = center_crop(network(shown).abs(), shown.crop)
     similarity = 1 - one_minus_ssim(image, reference.image, reference.data_range)
     error = (image - reference.image).square().sum((-2, -1))
     share = error / reference.image.square().sum((-2, -1)).clamp_min(torch.finfo(error.dtype).tiny)
