@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         Scheme(arguments.mask, rate, arguments.center_fraction, arguments.center_lines)
         for rate in arguments.acceleration
     ]
+    for reason in trained.unknown_subjects:
+        print(f"{arguments.run}: who it was trained on is not all known ({reason}); none of those is skipped")
     seen = trained.training_subjects
     headers = [record for record in catalog.records() if (record.dataset, record.subject) in seen]
     with steps("calibrating", len(one_a_subject(trained, records, arguments.seed))) as tick:
