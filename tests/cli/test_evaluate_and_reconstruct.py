@@ -165,3 +165,21 @@ def test_every_command_answers_help_with_an_example(capsys):
 def test_doctor_says_what_it_found(tmp_path, capsys):
     assert main(["doctor", "--out", str(tmp_path / "new")]) == 0
     assert "torch" in capsys.readouterr().out
+
+
+def test_subjects_that_a_run_took_over_are_refused_in_every_mode(folder, tmp_path, capsys):
+    from reshim.acquire import Scheme
+    from reshim.training.settings import TrainingSettings
+    from reshim.training.train import train
+
+    first, second, _ = Catalog.read(folder / "scans.parquet").records()
+    settings = TrainingSettings(epochs=1, batch_size=2, schemes=(Scheme(acceleration=2, center_lines=12),))
+    small = {"network_settings": {"channels": 4, "poolings": 2, "input": "complex"}}
+    train("unet-tiny", [first], [], settings, tmp_path / "first", **small)
+    train("unet-tiny", [second], [], settings, tmp_path / "second", start=tmp_path / "first", **small)
+    scans = [str(folder / "scans.parquet"), "--where", f"subject = '{first.subject}'", "--split", "all"]
+    words = ["evaluate", *scans, "--out", str(tmp_path / "rows.parquet")]
+    run = str(tmp_path / "second")
+    for more in (["--with", run], ["--with", run, "--adapt", "auto"], ["--with", "sense", f"zs-ssl:{run}"]):
+        assert main([*words, *more]) == 2
+        assert f"trained on, e.g. '{first.subject}'" in capsys.readouterr().err

@@ -1,6 +1,8 @@
 import json
+import signal
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import h5py
@@ -9,10 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from reshim.catalog import Catalog
+from reshim.cli import main
 from reshim.cli import train as command
 from reshim.errors import UserError
 from reshim.physics.fourier import to_kspace
 from reshim.training.run_folder import RunFolder, load_run
+from reshim.training.settings import settings_from
 
 ROWS, COLUMNS, COILS = 32, 28, 4
 
@@ -141,6 +145,11 @@ def test_what_cannot_be_meant_is_refused(catalog, tmp_path):
         (["--where", "true", "--center-fraction", "0.1"], "same thing"),
         (["--where", "true", "--samples", "8"], "exactly one"),
         (["--where", "true", "--network", "u-net"], "unet-tiny"),
+        (["--where", "true", "--subset", "1", "--subset", "1/2"], "2 --subset for 1 --where"),
+        (["--where", "true", "--subset", "2"], "at most 1"),
+        (["--where", "true", "--schedule", "constant", "--warm-up", "0.1"], "--schedule constant keeps it"),
+        (["--where", "true", "--fixed-mask", "--acceleration", "2", "4"], "2 rates"),
+        (["--where", "true", "--learning-rate", "-1"], "above 0"),
     ]:
         with pytest.raises(UserError, match=said):
             reshim_train(*words, *more)
@@ -183,11 +192,34 @@ def test_sharding_over_one_process_is_refused(catalog, tmp_path):
         reshim_train(catalog, "--where", "true", *QUICK, "--fsdp", "--out", tmp_path / "run")
 
 
-def test_logs_for_tensorboard_lie_beside_the_run_where_it_is_installed(catalog, tmp_path, monkeypatch):
-    words = [catalog, "--where", "true", *QUICK, "--tensorboard", "--watch", "anatomy = 'knee'"]
+def test_logs_for_tensorboard_are_refused_where_it_is_not_installed(catalog, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match=r"pip install 'reshim\[tensorboard\]'"):
+        reshim_train(catalog, "--where", "true", *QUICK, "--tensorboard", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_reads_what_was_written_for_it(catalog, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert reshim_train(catalog, "--where", "true", *QUICK, "--tensorboard", "--out", tmp_path / "run") == 0
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    logged = RunFolder(tmp_path / "run").read_log("epoch")
+    for name, expected in (
+        ("loss/epoch", [line["loss"] for line in logged]),
+        ("validation/ssim", [line["validation"]["score"] for line in logged]),
+    ):
+        assert [event.value for event in events.Scalars(name)] == pytest.approx(expected, rel=1e-6)
+        assert [event.step for event in events.Scalars(name)] == [3, 6]
+
+
+def test_logs_for_tensorboard_lie_beside_the_run(catalog, tmp_path, monkeypatch):
+    words = [catalog, "--where", "true", *QUICK, "--watch", "anatomy = 'knee'"]
     assert reshim_train(*words, "--out", tmp_path / "without") == 0
     assert not (tmp_path / "without" / "tensorboard").exists()
+    words.append("--tensorboard")
     told = []
 
     class Writer:
@@ -216,3 +248,64 @@ def test_bfloat16_by_either_name(catalog, tmp_path):
     runs = [load_run(tmp_path / name) for name in "01"]
     assert runs[0].settings["training"]["bf16"]
     assert runs[0].digest == runs[1].digest
+
+
+def test_shares_of_the_subjects_for_all_filters_or_for_each(catalog, tmp_path):
+    p, q = "path LIKE '%train%'", "path NOT LIKE '%train0%'"
+    words = [catalog, "--where", p, "--where", q, "--weight", 10, "--weight", 1, *QUICK, "--epochs", 1]
+    assert reshim_train(*words, "--subset", "1/3", "--out", tmp_path / "all") == 0
+    assert reshim_train(*words, "--subset", "1", "--subset", "1/2", "--out", tmp_path / "each") == 0
+    settings = [load_run(tmp_path / name).settings for name in ("all", "each")]
+    counts = [[len(group["scans"]) for group in found["data"]["groups"]] for found in settings]
+    assert counts == [[1, 1], [3, 1]]
+    assert [found["about"]["subset"] for found in settings] == ["1/3", ["1", "1/2"]]
+
+
+def test_the_released_recipe_of_joint_training(catalog, tmp_path):
+    words = [catalog, "--where", "true", *QUICK, "--objective", "joint-released", "--batch", 1]
+    words += ["--fixed-mask", "--schedule", "constant", "--learning-rate", 1e-5, "--out", tmp_path / "run"]
+    assert reshim_train(*words) == 0
+    training = load_run(tmp_path / "run").settings["training"]
+    assert training["fixed_mask"]
+    assert training["objective"]["name"] == "joint-released"
+    schedule = settings_from(training).schedule(12)
+    assert {schedule(step) for step in range(12)} == {1e-5}
+
+
+def test_stopping_early_is_asked_for_by_name(catalog, tmp_path):
+    assert reshim_train(catalog, "--where", "true", *QUICK, "--stop", "early", "--out", tmp_path / "run") == 0
+    assert load_run(tmp_path / "run").settings["training"]["early_stop"] == {"share": 0.02, "window": 3}
+    words = [catalog, "--where", "path LIKE '%train%'", *QUICK, "--stop", "early", "--out", tmp_path / "no"]
+    with pytest.raises(UserError, match="none with split 'val'"):
+        reshim_train(*words)
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_a_scan_is_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    nowhere = str(tmp_path / "no.parquet")
+    words = [nowhere, "--where", "true", "--network", "unet-tiny", "--out", str(tmp_path / "run")]
+    for command_line in (["train", *words], ["calibrate", str(tmp_path / "run"), nowhere, "--where", "true"]):
+        assert main([*command_line, "--device", "cuda"]) == 2
+        assert "asks for a GPU" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_asked_to_end_the_command_saves_says_so_and_goes_on(catalog, tmp_path):
+    out = tmp_path / "run"
+    words = [str(word) for word in (catalog, "--where", "true", *QUICK, "--epochs", 40, "--out", out)]
+    started = [sys.executable, "-m", "reshim", "train", *words]
+    process = subprocess.Popen(started, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not (out / "epochs" / "0002.safetensors").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "run it again to go on" in said
+    assert json.loads((out / "settings.json").read_text())["finished"] is None
+    assert reshim_train(*words) == 0
+    assert load_run(out).settings["finished"]["epochs"] == 40
+    assert [line["epoch"] for line in RunFolder(out).read_log("epoch")] == list(range(1, 41))

@@ -152,6 +152,23 @@ def test_a_second_import_does_nothing_and_another_folder_is_not_overwritten(thei
         import_weights(tmp_path / "other.pt", "unet-s", out, SMALL)
 
 
+def test_the_card_says_what_is_known_and_what_is_not(theirs, tmp_path):
+    from reshim.training.card import card
+
+    torch.save(theirs.state_dict(), tmp_path / "unet.pt")
+    out = import_weights(tmp_path / "unet.pt", "unet-s", tmp_path / "run", SMALL)
+    content = json.loads((out / "settings.json").read_text())
+    text = (out / "card.md").read_text()
+    assert content["about"]["imported"]["sha256"] in text
+    assert f"{content['network']['parameters']:,} parameters" in text
+    assert text.count("Unknown: it is not in the file") == 3
+    assert card(content) == text
+    # An import from before there were cards gets one.
+    (out / "card.md").unlink()
+    import_weights(tmp_path / "unet.pt", "unet-s", out, SMALL)
+    assert (out / "card.md").read_text() == text
+
+
 def test_the_command_imports_and_says_where(theirs, tmp_path, capsys):
     import argparse
 

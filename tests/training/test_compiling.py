@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,6 +40,39 @@ with torch.no_grad():
     assert compiling.compile_cores(holder)
     torch.testing.assert_close(holder(image), expected, rtol=1e-4, atol=1e-5)
 """
+
+
+TRAINED = """
+import sys
+from pathlib import Path
+
+import pytest
+import toy
+import torch
+
+from reshim.training.run_folder import RunFolder
+from reshim.training.train import train
+
+torch.set_num_threads(1)
+curves = []
+for compiled in (False, True):
+    out = Path(sys.argv[1]) / str(compiled)
+    # Batches of one size and no validation: one shape to compile for.
+    small = {"channels": 4, "blocks": 1, "unrolls": 1}
+    options = {"network_settings": small, "pool": toy.pool(), "compiled": compiled}
+    run = train("unrolled-tiny", [toy.record("a", 4)], [], toy.settings(), out, **options)
+    curves.append([line["loss"] for line in RunFolder(out).read_log("epoch")])
+    assert (run.network.core._compiled_call_impl is None), "weights come back without the compiled code"
+assert curves[1] == pytest.approx(curves[0], rel=1e-3), curves
+"""
+
+
+@pytest.mark.slow
+def test_a_compiled_run_draws_the_same_curve(tmp_path):
+    words = [sys.executable, "-c", TRAINED, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "going on without it" not in done.stderr
 
 
 @pytest.mark.slow

@@ -4,9 +4,13 @@ import math
 import pytest
 import torch
 
+from reshim.acquire import measure
 from reshim.errors import UserError
+from reshim.physics.fourier import to_kspace
 from reshim.training.batch import Draws
+from reshim.training.pool import Pool
 from reshim.training.ssdu import SSDU
+from reshim.training.train import train
 from reshim.types import Calibration, Measurement
 
 
@@ -154,6 +158,49 @@ def test_the_network_sees_theta_and_zero_padding_as_known_zeros():
     assert loss.item() == pytest.approx(1.0, rel=1e-5)
     SSDU(edge_fill=False)(network, one, None)
     assert torch.equal(seen[1].mask, theta)
+
+
+def padded(toy):
+    """A pool of toys whose outermost columns are zero-padding."""
+
+    def read(of, slices=None):
+        acquisition = toy.read(of, slices)
+        acquirable = acquisition.acquirable.clone()
+        acquirable[..., :3] = acquirable[..., -2:] = False
+        kspace = torch.where(acquirable, acquisition.kspace, 0)
+        return dataclasses.replace(acquisition, kspace=kspace, acquirable=acquirable)
+
+    return Pool(read=read)
+
+
+@pytest.mark.parametrize("edge_fill", [True, False])
+def test_validation_and_use_show_zero_padding_as_training_did(edge_fill, toy, tmp_path, monkeypatch):
+    from reshim.networks.unrolled import Unrolled
+
+    seen = {True: [], False: []}
+    forward = Unrolled.forward
+
+    def watched(self, shown):
+        seen[self.training].append(bool(shown.mask[..., :3].all()))
+        return forward(self, shown)
+
+    monkeypatch.setattr(Unrolled, "forward", watched)
+    pool = padded(toy)
+    run = train(
+        "unrolled-tiny",
+        [toy.record("a", 2)],
+        [toy.record("c", 1)],
+        toy.settings(epochs=1, objective=SSDU(edge_fill=edge_fill)),
+        tmp_path / "run",
+        network_settings={"channels": 4, "blocks": 1, "unrolls": 1},
+        pool=pool,
+    )
+    one = measure(pool.read(toy.record("d", 2)), toy.SCHEME, 0)
+    edges = to_kspace(run(one))[..., :3].abs().max()
+    assert seen == {True: [edge_fill], False: [edge_fill, edge_fill]}
+    # Untold, the network puts something where the scanner's grid had nothing.
+    untold = to_kspace(dataclasses.replace(run, settings={"training": {"objective": None}})(one))
+    assert (edges < 0.9 * untold[..., :3].abs().max()) == edge_fill
 
 
 def test_more_than_there_is_ends_and_an_impossible_share_is_refused():

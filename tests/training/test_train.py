@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from reshim.acquire import measure
 from reshim.digest import digest
 from reshim.errors import BadScanError, UserError
+from reshim.physics.fourier import to_image
 from reshim.training.joint import Joint
 from reshim.training.objectives import Supervised
 from reshim.training.pool import Pool
@@ -245,6 +246,39 @@ def test_epochs_without_a_number_are_never_the_best(toy, trainer):
     assert run.settings["finished"]["best_epoch"] == 1
 
 
+class Late(torch.nn.Module):
+    """Returns no number in its first validations, then images that get better."""
+
+    has_phase = True
+
+    def __init__(self, sick):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.sick, self.calls = sick, 0
+
+    def forward(self, measurement):
+        self.calls += not self.training
+        image = (measurement.maps[:, 0].conj() * to_image(measurement.kspace)).sum(1)
+        if self.training:
+            return image * self.weight
+        quality = torch.nan if self.calls <= self.sick else 1 - 0.5**self.calls
+        return image * quality + (1 - quality) * image.abs().amax()
+
+
+def test_a_first_epoch_without_a_number_does_not_stop_the_run(trainer):
+    run = trainer(network=Late(1), epochs=6, early_stop=EarlyStop(share=0.05, window=2))
+    assert run.settings["finished"]["epochs"] == 6
+    assert run.settings["finished"]["best_epoch"] == 6
+
+
+def test_where_no_epoch_gives_a_number_the_last_is_kept_and_the_card_says_so(trainer):
+    run = trainer(network=Late(99), epochs=2, early_stop=EarlyStop(window=1))
+    finished = run.settings["finished"]
+    assert (finished["epochs"], finished["best_epoch"], finished["score"]) == (2, None, None)
+    assert same_bits(run.path / "model.safetensors", run.path / "epochs" / "0002.safetensors")
+    assert "No epoch gave a validation score that is a number" in (run.path / "card.md").read_text()
+
+
 def test_the_rule_for_stopping_early():
     rule = EarlyStop(share=0.05, window=2)
     rising = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
@@ -254,6 +288,10 @@ def test_the_rule_for_stopping_early():
     assert rule.epoch(saturating[:5]) is None
     assert not rule([0.0])
     assert rule.epoch([0.5, 0.4, 0.4, 0.4]) is None  # no gain yet: nothing to have a share of
+    # Epochs without a number are nothing to count a gain from.
+    assert rule.epoch([-math.inf, *saturating]) == 6
+    assert rule.epoch([-math.inf, -math.inf, *rising]) is None
+    assert rule.epoch([-math.inf] * 9) is None
 
 
 def test_stopping_early_ends_the_run_and_says_so(toy, trainer):
@@ -337,9 +375,19 @@ def test_budgets_and_settings_that_do_not_go_together_are_refused():
         ({"batch_size": 3, "accumulation": 2}, "equal parts"),
         ({"schemes": ()}, "scheme"),
         ({"epochs": 0}, "at least 1"),
+        ({"learning_rate": 0.0}, "above 0"),
+        ({"learning_rate": math.nan}, "above 0"),
+        ({"clip": 0.0}, "above 0"),
+        ({"warm_up": 1.5}, "from 0 to 1"),
+        ({"start_divisor": 0.0}, "above 0"),
     ]:
         with pytest.raises(UserError, match=words):
             TrainingSettings(**changes)
+
+
+def test_the_key_of_the_default_settings_is_what_it_was():
+    """Runs and rows are found again by it: a new setting at its default must not change it."""
+    assert digest(TrainingSettings()) == "b7a0b20de45ae283058591b707731a8b3b9801f5af46455ab04cfea8c00caf55"
 
 
 def test_weighted_groups_are_seen_as_often_as_their_weights_say(toy, trainer):
@@ -369,17 +417,65 @@ def test_steps_without_a_finite_gradient_change_nothing_and_too_many_end_the_run
     assert run.settings["finished"]["skipped"] == run.settings["finished"]["steps"]
 
 
-def test_running_out_of_memory_names_the_remedy(toy, trainer):
-    class Greedy(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.ones(1))
+class Greedy(torch.nn.Module):
+    """Asks for more memory than there is, in training, in validation or in both."""
 
-        def forward(self, measurement):
+    def __init__(self, modes=(True, False), **settings):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.modes, self.settings = modes, settings
+
+    def forward(self, measurement):
+        if self.training in self.modes:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+        return self.weight * (measurement.maps[:, 0].conj() * measurement.kspace).sum(1)
 
-    with pytest.raises(UserError, match="--accumulation 2"):
-        trainer(network=Greedy())
+
+@pytest.mark.parametrize(
+    ("changes", "words", "never"),
+    [
+        ({"batch_size": 2}, ["--accumulation 2", "--batch", "another folder for --out"], "low_memory"),
+        ({"batch_size": 3}, ["--accumulation 3"], "--accumulation 2"),
+        ({"batch_size": 4, "accumulation": 2}, ["2 slices", "--accumulation 4"], "--accumulation 3"),
+        ({"batch_size": 1}, ["1 slice of", "--bf16, or take a smaller network"], "--accumulation"),
+        ({"batch_size": 2, "accumulation": 2}, ["--bf16, or take a smaller network"], "--accumulation"),
+        ({"batch_size": 1, "bf16": True}, ["; take a smaller network"], "--bf16"),
+    ],
+)
+def test_running_out_of_memory_names_remedies_that_can_work(changes, words, never, toy, trainer):
+    # Twelve slices fall into batches of any of these sizes: the first is not a short one.
+    with pytest.raises(UserError) as error:
+        trainer(network=Greedy(), training=[toy.record("a", 12)], **changes)
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert never not in str(error.value)
+    if "--accumulation" in words[-1]:
+        TrainingSettings(batch_size=changes["batch_size"], accumulation=int(words[-1].split()[1]))
+
+
+def test_networks_that_can_compute_again_what_they_do_not_keep_are_told_so(trainer):
+    for setting, word in (("low_memory", "low_memory=true"), ("implicit", "implicit=true")):
+        with pytest.raises(UserError, match=word):
+            trainer(setting, network=Greedy(**{setting: False}), batch_size=1)
+        with pytest.raises(UserError) as error:
+            trainer(f"{setting} already", network=Greedy(**{setting: True}), batch_size=1)
+        assert word not in str(error.value)
+
+
+def test_memory_may_run_out_in_validation_and_in_preparation_too(toy, trainer):
+    with pytest.raises(UserError, match=r"in validation on 2 slices .* lower --batch"):
+        trainer("validation", network=Greedy(modes=(False,)))
+
+    def read(of, slices=None):
+        raise MemoryError
+
+    with pytest.raises(UserError, match=r"while a was read .* 5 slices of 4 coils, 32x28"):
+        trainer("preparation", pool=Pool(read=read))
+
+    def broken(of, slices=None):
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        trainer("other", pool=Pool(read=broken))
 
 
 def test_statistics_know_their_own_scans_from_others(toy, trainer):

@@ -46,16 +46,19 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.acquire import Scheme
     from reshim.alarm.calibrate import FILE, calibrate_alarm, one_a_subject
     from reshim.catalog import Catalog
+    from reshim.methods import checked_device
     from reshim.progress import steps
     from reshim.training.run_folder import load_run
 
-    trained = load_run(arguments.run, device=arguments.device)
+    trained = load_run(arguments.run, device=checked_device(arguments.device))
     catalog = Catalog.read(arguments.catalog)
     records = catalog.where(arguments.where).records()
     schemes = [
         Scheme(arguments.mask, rate, arguments.center_fraction, arguments.center_lines)
         for rate in arguments.acceleration
     ]
+    for reason in trained.unknown_subjects:
+        print(f"{arguments.run}: who it was trained on is not all known ({reason}); none of those is skipped")
     seen = trained.training_subjects
     headers = [record for record in catalog.records() if (record.dataset, record.subject) in seen]
     with steps("calibrating", len(one_a_subject(trained, records, arguments.seed))) as tick:

@@ -1,10 +1,13 @@
 """``reshim evaluate``: scores of methods on scans, as rows."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from reshim.adaptation import MODES
 from reshim.errors import UserError
+from reshim.methods import SELF_TRAINED
 
 NAME = "evaluate"
 HELP = "Score methods on fully sampled scans that are undersampled here; one row a slice, method and metric."
@@ -61,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.evaluation.store import Store
     from reshim.methods import checked_device, methods_of
     from reshim.progress import steps
+    from reshim.training.provenance import unknown_of
 
     catalog = Catalog.read(arguments.catalog)
     chosen = catalog.where(arguments.where)
@@ -68,7 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
         chosen = chosen.where(f"split = '{arguments.split}'")
     records = chosen.records()
     methods = methods_of(arguments.methods, arguments.adapt, checked_device(arguments.device))
-    seen = _seen_subjects(methods) & {(record.dataset, record.subject) for record in records}
+    runs = runs_behind(arguments.methods)
+    for path, content in runs.items():
+        for reason in unknown_of(content):
+            print(f"{path}: who it was trained on is not all known ({reason}); none of those can be refused")
+    seen = _seen_subjects(runs) & {(record.dataset, record.subject) for record in records}
     if seen and not arguments.allow_seen:
         raise UserError(
             f"{len(seen)} of these subjects were trained on, e.g. {min(seen)[1]!r}; filter them out, or give "
@@ -95,5 +103,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 3 if left_out else 0
 
 
-def _seen_subjects(methods: dict[str, object]) -> set[tuple[str, str]]:
-    return {subject for method in methods.values() for subject in getattr(method, "training_subjects", ())}
+def runs_behind(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Settings of every RUN among the METHOD names, one that only lends its weights included."""
+    from reshim.training.run_folder import RunFolder
+
+    parts = (name.partition(":") for name in names)
+    folders = (start if kind in SELF_TRAINED else kind + sign + start for kind, sign, start in parts)
+    runs = (RunFolder(Path(folder)) for folder in folders if folder)
+    return {str(run.path): run.read_settings() for run in runs if run.settings.exists()}
+
+
+def _seen_subjects(runs: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, str]]:
+    from reshim.training.provenance import subjects_of
+
+    return {subject for content in runs.values() for subject in subjects_of(content)}

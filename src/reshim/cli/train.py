@@ -3,6 +3,10 @@
 import argparse
 import json
 import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +29,18 @@ examples:
   reshim train scans.parquet --where "anatomy = 'knee'" --where "anatomy = 'brain'" --weight 10 --weight 1 \\
       --network unet-tiny --out runs/ten-to-one
   reshim train site.parquet --where "fully_sampled = false" --from runs/knee --objective ssdu --out runs/site
-  torchrun --nproc-per-node 8 -m reshim train scans.parquet --where true --network vit-l --fsdp --out runs/vit
-  torchrun --nproc-per-node 4 -m reshim train scans.parquet --where true --network varnet-s --out runs/all
+  reshim train scans.parquet --where "anatomy = 'knee'" --where "anatomy = 'brain'" --subset 1 --subset 1/16 \
+      --network unet-tiny --out runs/all-of-one
+  torchrun --nproc-per-node 8 -m reshim train scans.parquet --where true --network vit-l --fsdp \
+      --device cuda --out runs/vit
+  torchrun --nproc-per-node 4 -m reshim train scans.parquet --where true --network varnet-s \
+      --device cuda --out runs/all
+  reshim train scans.parquet --where true --network varnet-s --objective joint-released --fixed-mask \
+      --schedule constant --learning-rate 1e-5 --batch 1 --epochs 300 --out runs/as-released
 
 Scans with split 'train' are trained on, those with 'val' choose the checkpoint. The same command again goes
-on where it stopped; a folder that holds a run with other settings is refused (exit 2).
+on where it stopped; a folder that holds a run with other settings is refused (exit 2). Under torchrun --batch
+is the batch of all processes together, and with --device cuda each takes the GPU of its number.
 """
 
 
@@ -56,6 +67,12 @@ def add_plan(parser: argparse.ArgumentParser, *, needs_data: bool) -> None:
         metavar="R",
         help="of several, each batch draws one",
     )
+    scheme.add_argument(
+        "--fixed-mask",
+        action="store_true",
+        help="one mask for every slice and epoch, drawn from --seed, as in the release of test-time "
+        "training: the network meets this one only; else each slice has a new one each epoch",
+    )
     scheme.add_argument("--center-lines", type=int, metavar="N", help="fully sampled centre columns")
     scheme.add_argument(
         "--center-fraction", type=float, metavar="F", help="the same as a share of the columns"
@@ -78,7 +95,11 @@ def _add_data(group: argparse._ArgumentGroup, required: bool) -> None:
         help="how often each --where is seen, in their order",
     )
     group.add_argument(
-        "--subset", metavar="SHARE", help="share of the subjects, e.g. 1/8; smaller ones are nested"
+        "--subset",
+        action="append",
+        metavar="SHARE",
+        help="share of the subjects, e.g. 1/8; smaller ones are nested. Once for all, or one for each "
+        "--where in their order: all of one distribution and a sixteenth of another",
     )
     group.add_argument(
         "--watch",
@@ -93,7 +114,12 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--network", metavar="NAME", help="a network's name; with --from, that run's unless given"
     )
-    group.add_argument("--input", choices=("magnitude", "complex"), help="of U-net and ViT")
+    group.add_argument(
+        "--input",
+        choices=("magnitude", "complex"),
+        help="of U-net and ViT (default magnitude; complex where the objective compares k-space, and a "
+        "VarNet then gets output=mvue maps=given)",
+    )
     group.add_argument(
         "--network-option", nargs="+", default=[], metavar="KEY=VALUE", help="its other settings"
     )
@@ -124,7 +150,14 @@ def _add_budget(group: argparse._ArgumentGroup) -> None:
         "--learning-rate", type=float, default=1e-3, metavar="X", help="largest rate (default 1e-3)"
     )
     group.add_argument(
-        "--warm-up", type=float, default=0.01, metavar="SHARE", help="of the steps (default 0.01)"
+        "--warm-up", type=float, metavar="SHARE", help="of the steps, while the rate rises (default 0.01)"
+    )
+    group.add_argument(
+        "--schedule",
+        choices=("one-cycle", "constant"),
+        default="one-cycle",
+        help="one-cycle rises to --learning-rate and falls again over the whole budget; constant stays there "
+        "from first to last, as in the release of test-time training (default one-cycle)",
     )
     group.add_argument("--validation-slices", type=int, metavar="N", help="at most so many (default all)")
     group.add_argument(
@@ -150,14 +183,16 @@ def _add_budget(group: argparse._ArgumentGroup) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train; 3 where scans were left out."""
     from reshim.catalog import Catalog
+    from reshim.methods import checked_device
     from reshim.training.display import RichDisplay
     from reshim.training.train import train
 
+    device = checked_device(arguments.device)
     settings = settings_of(arguments)
     network, network_settings = network_of(arguments, settings.objective)
     catalog = Catalog.read(arguments.catalog)
     groups, validation = scans_of(catalog, arguments)
-    with RichDisplay(f"training {network}") as display:
+    with RichDisplay(f"training {network}") as display, _saying_how_to_go_on():
         trained = train(
             network,
             groups,
@@ -168,22 +203,33 @@ def run(arguments: argparse.Namespace) -> int:
             start=arguments.start,
             fallback=arguments.fallback,
             watch={where: catalog.where(where).part("val").records() for where in arguments.watch or ()},
-            device=arguments.device,
+            device=device,
             display=display,
             sharded=arguments.fsdp,
             compiled=arguments.compile,
             tensorboard=arguments.tensorboard,
-            about={"catalog": str(arguments.catalog), "where": arguments.where, "subset": arguments.subset},
+            about={"catalog": str(arguments.catalog), "where": arguments.where, "subset": _said(arguments)},
         )
     return _finished(trained, arguments.out)
+
+
+@contextmanager
+def _saying_how_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except SystemExit as left:
+        if left.code == 128 + signal.SIGTERM and os.environ.get("RANK", "0") == "0":
+            print("reshim train: asked to end, state saved; run it again to go on", file=sys.stderr)
+        raise
 
 
 def _finished(trained: "Trained", out: Path) -> int:
     from reshim.report.run_page import draw_run
 
     finished = trained.settings["finished"]
-    if os.environ.get("RANK", "0") == "0":
-        draw_run(out)
+    if os.environ.get("RANK", "0") != "0":
+        return 3 if finished["left_out"] else 0
+    draw_run(out)
     score = (
         ""
         if finished["score"] is None
@@ -203,6 +249,18 @@ def settings_of(arguments: argparse.Namespace) -> "TrainingSettings":
     if arguments.center_lines is not None and arguments.center_fraction is not None:
         raise UserError("--center-lines and --center-fraction say the same thing; give one")
     centre = {"center_lines": arguments.center_lines, "center_fraction": arguments.center_fraction}
+    if arguments.schedule == "constant" and arguments.warm_up is not None:
+        raise UserError(
+            "--warm-up says how the rate rises, and --schedule constant keeps it; give one of them"
+        )
+    if arguments.fixed_mask and len(arguments.acceleration) > 1:
+        raise UserError(
+            f"--fixed-mask takes one mask for all, and --acceleration has {len(arguments.acceleration)} "
+            "rates; give one rate"
+        )
+    constant = {"start_divisor": 1.0, "final_divisor": 1.0} if arguments.schedule == "constant" else {}
+    rises = {} if arguments.warm_up is None else {"warm_up": arguments.warm_up}
+    shape: dict[str, Any] = constant | rises
     epochs = 20 if arguments.epochs is None and arguments.samples is None else arguments.epochs
     return TrainingSettings(
         objective=_objective(arguments),
@@ -211,8 +269,9 @@ def settings_of(arguments: argparse.Namespace) -> "TrainingSettings":
         batch_size=arguments.batch,
         accumulation=arguments.accumulation,
         learning_rate=arguments.learning_rate,
-        warm_up=arguments.warm_up,
+        **shape,
         target=arguments.target,
+        fixed_mask=arguments.fixed_mask,
         schemes=tuple(Scheme(arguments.mask, rate, **centre) for rate in arguments.acceleration),
         validation_slices=arguments.validation_slices,
         early_stop=EarlyStop() if arguments.stop == "early" else None,
@@ -247,10 +306,17 @@ def network_of(arguments: argparse.Namespace, objective: "Objective") -> tuple[s
         return found["name"], found["settings"] | changes
     if arguments.network is None:
         raise UserError("--network is missing; name one, or start from a run with --from")
-    takes_both = arguments.network.startswith(("unet", "vit"))
-    if takes_both and "input" not in changes and objective.needs_phase:
-        changes["input"] = "complex"
-    return arguments.network, changes
+    return arguments.network, (_with_phase(arguments.network) if objective.needs_phase else {}) | changes
+
+
+def _with_phase(network: str) -> dict[str, Any]:
+    """The form in which a network returns complex images that fit the measurement's coil maps."""
+    if network.startswith(("unet", "vit")):
+        return {"input": "complex"}
+    if network.startswith("varnet"):
+        # With maps of its own the phase would be split between maps and image in a way nobody else knows.
+        return {"output": "mvue", "maps": "given"}
+    return {}
 
 
 def scans_of(catalog: "Catalog", arguments: argparse.Namespace) -> tuple[list["Group"], list["ScanRecord"]]:
@@ -267,9 +333,14 @@ def _groups(catalog: "Catalog", arguments: argparse.Namespace) -> list["Group"]:
         raise UserError(
             f"{len(weights)} --weight for {len(arguments.where)} --where; give one to each, or none"
         )
-    share = _share(arguments.subset)
+    shares = [_share(text) for text in arguments.subset or ["1"]]
+    shares = shares * len(arguments.where) if len(shares) == 1 else shares
+    if len(shares) != len(arguments.where):
+        raise UserError(
+            f"{len(shares)} --subset for {len(arguments.where)} --where; give one for all, or one to each"
+        )
     groups = []
-    for where, weight in zip(arguments.where, weights, strict=True):
+    for where, weight, share in zip(arguments.where, weights, shares, strict=True):
         records = catalog.where(where).part("train").records()
         if not records:
             raise UserError(
@@ -279,9 +350,13 @@ def _groups(catalog: "Catalog", arguments: argparse.Namespace) -> list["Group"]:
     return groups
 
 
-def _share(text: str | None) -> float:
-    if text is None:
-        return 1.0
+def _said(arguments: argparse.Namespace) -> Any:
+    """What --subset was, as settings.json tells it: one word for all, or one a filter."""
+    subset = arguments.subset
+    return subset[0] if subset is not None and len(subset) == 1 else subset
+
+
+def _share(text: str) -> float:
     top, _, bottom = text.partition("/")
     try:
         return float(top) / float(bottom or 1)

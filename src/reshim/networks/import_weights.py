@@ -63,6 +63,8 @@ def import_weights(
     _check_size(file, module)
     content = _content(file, network, module)
     if _is_done(out, content):
+        if not (out / "card.md").exists():
+            _write(out / "card.md", imported_card(content))
         return out
     found = _state_dict(_read(file), file)
     prefix = _prefix(found, list(core.state_dict()), file)
@@ -73,8 +75,36 @@ def import_weights(
         "left_out": sorted(key for key in found if not key.startswith(prefix)),
     }
     save_weights(out / "model.safetensors", module)
-    _write_json(out / "settings.json", content)
+    _write(out / "card.md", imported_card(content))
+    _write(out / "settings.json", json.dumps(content, indent=1) + "\n")
     return out
+
+
+def imported_card(content: Mapping[str, Any]) -> str:
+    """The card of imported weights as Markdown: what is known of them, and what is not."""
+    network, imported = content["network"], content["about"]["imported"]
+    settings = ", ".join(f"{key} {value}" for key, value in network["settings"].items())
+    unknown = "Unknown: it is not in the file. Ask whoever published the weights"
+    sections = {
+        "Network": f"{network['name']}, {network['parameters']:,} parameters, settings {settings}.",
+        "Origin": (
+            f"Imported from {imported['file']}, {imported['bytes']:,} bytes, SHA-256 {imported['sha256']}; "
+            "every weight's name and shape was checked against the network."
+        ),
+        "Training": f"{unknown}: objective, undersampling, seed and length of the training.",
+        "Data": (
+            f"{unknown}: on whom they were trained. No subject can be refused in an evaluation, so see to it "
+            "yourself that the scans scored are not among them."
+        ),
+        "Licences of the data": f"{unknown}, and under which licence the weights themselves stand.",
+        "Metrics": "None: nothing was scored here. `reshim evaluate` measures the weights on scans of yours.",
+        "Intended use": (
+            "Research on reconstruction of accelerated MRI from raw k-space, on data like those of the "
+            "training. Not for diagnosis."
+        ),
+    }
+    body = "\n\n".join(f"## {title}\n{text}" for title, text in sections.items())
+    return f"# {network['name']}\n\nreshim {content['reshim']}, torch {content['torch']}\n\n{body}\n"
 
 
 def _check_size(file: Path, module: nn.Module) -> None:
@@ -199,7 +229,7 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def _write(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
+    beside.write_text(text)
     beside.replace(path)

@@ -146,7 +146,8 @@ class Unrolled(nn.Module):
         scale = root_mean_square(first_set(adjoint)).unsqueeze(-3)
         adjoint = adjoint / safe(scale)
         solve = solver_for(operator, adjoint, self.iterations, self.implicit)
-        mu = self.log_mu.exp().to(adjoint.real.dtype)
+        # Dealt out over processes, the scalar is a vector of one entry.
+        mu = self.log_mu.reshape(()).exp().to(adjoint.real.dtype)
 
         images = adjoint if self.start == "adjoint" else self._sense(operator, adjoint, mu.detach())
         for _ in range(self.unrolls):

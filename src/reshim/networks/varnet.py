@@ -70,6 +70,9 @@ class NormalisedUNet(nn.Module):
 class SensitivityNetwork(nn.Module):
     """Coil maps from the calibration block: a U-net on each coil's low-resolution image alone."""
 
+    gathered_whole = True
+    """How often the U-net is called depends on a process' slices: for `reshim.training.sharding`."""
+
     def __init__(
         self,
         channels: int = 8,

@@ -6,6 +6,8 @@ Written from settings.json alone, so that it says nothing that was not so.
 from collections.abc import Mapping
 from typing import Any
 
+from reshim.networks.import_weights import imported_card
+from reshim.training.provenance import inherited, licences_of
 from reshim.training.run_folder import RunFolder
 
 
@@ -18,6 +20,8 @@ def write_card(folder: RunFolder, content: Mapping[str, Any]) -> None:
 
 def card(content: Mapping[str, Any]) -> str:
     """The card as Markdown."""
+    if content["about"].get("imported"):
+        return imported_card(content)
     network, training, data = content["network"], content["training"], content["data"]
     name = network["name"] or network["class"]
     sections = {
@@ -29,7 +33,7 @@ def card(content: Mapping[str, Any]) -> str:
             f"{training['batch_size']}; seed {training['seed']}."
         ),
         "Data": "\n".join(_group(group) for group in data["groups"]),
-        "Licences of the data": ", ".join(data["licences"])
+        "Licences of the data": ", ".join(licences_of(content))
         or "Not stated in the catalog; look them up first.",
         "Metrics": _metrics(content),
         "Intended use": (
@@ -40,6 +44,8 @@ def card(content: Mapping[str, Any]) -> str:
     }
     if content["start"] is not None:
         sections["Training"] += f" Started from weights {content['start']['digest'][:12]}."
+    if more := inherited(content):
+        sections["Data"] += "\n" + _taken_over(more)
     body = "\n\n".join(f"## {title}\n{text}" for title, text in sections.items())
     return f"# {name}\n\nreshim {content['reshim']}, torch {content['torch']}\n\n{body}\n"
 
@@ -53,8 +59,17 @@ def _group(group: Mapping[str, Any]) -> str:
     )
 
 
+def _taken_over(more: Mapping[str, Any]) -> str:
+    datasets = ", ".join(sorted({dataset for dataset, _ in more["training_subjects"]}))
+    known = f"{len(more['training_subjects'])} subjects" + (f" from {datasets}" if datasets else "")
+    reasons = f"; not all are known ({'; '.join(more['unknown'])})" if more["unknown"] else ""
+    return f"- taken over with the weights of other runs: {known}{reasons}"
+
+
 def _metrics(content: Mapping[str, Any]) -> str:
     finished, n_scans = content["finished"], len(content["data"]["validation"])
+    if finished["score"] is None and n_scans:
+        return "No epoch gave a validation score that is a number; these are the weights of the last one."
     if finished["score"] is None:
         return "No validation scans were given; these are the weights of the last epoch."
     return (

@@ -25,8 +25,8 @@ from reshim.seeds import seed_of
 from reshim.training.batch import Example
 from reshim.training.examples import Examples
 from reshim.training.objectives import Objective
+from reshim.training.out_of_memory import in_step, remedied
 from reshim.training.ranks import Ranks
-from reshim.training.rehearsal import step_bytes
 from reshim.training.run_folder import RunFolder
 from reshim.training.sampling import within_budget
 from reshim.training.settings import TrainingSettings
@@ -127,27 +127,24 @@ class Loop:
             self.progress.batch = position + 1
             if self.progress.step % self.settings.log_every == 0:
                 self._log_step()
-            if self._save_now(time.perf_counter() - started):
+            save, leave = self._agreed(time.perf_counter() - started > SAVE_SECONDS)
+            if save or leave:
                 self.progress.seconds += time.perf_counter() - started
                 started = time.perf_counter()
                 self._save()
-                self._leave_if_asked()
+                self._leave(leave)
         self._flush()
         self.progress.seconds += time.perf_counter() - started
 
-    def _save_now(self, seconds: float) -> bool:
-        """True where somebody asked to stop, or nothing was saved for long; all processes say the same."""
-        wanted = self._asked_to_stop is not None or seconds > SAVE_SECONDS
-        if self.ranks.size == 1:
-            return wanted
-        if self.progress.step % self.settings.log_every:
-            return False
-        votes = self.ranks.total(
-            torch.tensor([wanted, self._asked_to_stop or 0], dtype=torch.float64, device=self.device)
-        )
-        if votes[1] > 0:
-            self._asked_to_stop = self._asked_to_stop or signal.SIGTERM
-        return bool(votes[0] > 0)
+    def _agreed(self, save: bool = False) -> tuple[bool, int]:
+        """Whether to save, and the signal to leave with or 0; what one process wants, all do.
+
+        A process that acted on its own wish would leave the others waiting for it. Told by one question to
+        all after each step, because who asked may not wait long before it ends them all.
+        """
+        wanted = torch.tensor([int(save), self._asked_to_stop or 0])
+        saving, leaving = self.ranks.largest(wanted).tolist()
+        return bool(saving), int(leaving)
 
     def _step(self, batch: tuple[int, ...], parts: Sequence[tuple[Example, float]]) -> None:
         for group in self._optimizer.param_groups:
@@ -156,7 +153,7 @@ class Loop:
         total = torch.zeros((), device=self.device)
         for index, (example, weight) in enumerate(parts):
             last = index == len(parts) - 1
-            with self._gradients_stay_here(not last), self._out_of_memory(example), self._dropout(index):
+            with self._gradients_stay_here(not last), self._remedied(example), self._dropout(index):
                 with self._autocast():
                     loss = self._model(example.to(self.device)) * weight
                 loss.backward()
@@ -210,11 +207,11 @@ class Loop:
         self._save()
         if self.display is not None and self.ranks.writes:
             self.display.on_epoch(progress, entry)
-        self._leave_if_asked()
+        if not progress.done:
+            self._leave(self._agreed()[1])
 
     def _validate(self, examples: Examples) -> Validation:
-        objective, bf16 = self.settings.objective, self.settings.bf16
-        return validate(self.network, examples, objective, self.device, self.ranks, bf16, self.sharded)
+        return validate(self.network, examples, self.settings, self.device, self.ranks, self.sharded)
 
     # What a step is made of.
 
@@ -251,15 +248,21 @@ class Loop:
 
     def _parts(self, batch: tuple[int, ...], epoch: int) -> list[tuple[Example, float]]:
         """The share of this process in the parts that are worked off in turn, with their weights."""
-        share = self.ranks.share(batch)
-        if not share:
-            # All processes must take part in the averaging; one without a slice adds nothing to it.
-            return [(self.examples.build(batch[:1], epoch), 0.0)]
-        size = math.ceil(len(share) / self.settings.accumulation)
-        pieces = [share[start : start + size] for start in range(0, len(share), size)]
-        return [
+        pieces = self._pieces(self.ranks.share(batch))
+        parts = [
             (self.examples.build(piece, epoch), len(piece) * self.ranks.size / len(batch)) for piece in pieces
         ]
+        # All processes must take part in the averaging, and where the weights are dealt out in every pass
+        # through the network; one that has no slices left adds nothing to it.
+        wanted = 1
+        if self.sharded:
+            wanted = max(len(self._pieces(batch[rank :: self.ranks.size])) for rank in range(self.ranks.size))
+        idle = [(self.examples.build(batch[:1], epoch), 0.0) for _ in range(len(parts), wanted)]
+        return parts + idle
+
+    def _pieces(self, share: tuple[int, ...]) -> list[tuple[int, ...]]:
+        size = max(math.ceil(len(share) / self.settings.accumulation), 1)
+        return [share[start : start + size] for start in range(0, len(share), size)]
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16)
@@ -273,38 +276,15 @@ class Loop:
             )
             yield
 
+    def _remedied(self, example: Example) -> Any:
+        return remedied(lambda: in_step(self.network, self.settings, example, self.device))
+
     def _gradients_stay_here(self, stay: bool) -> Any:
         if stay and isinstance(self._model, DistributedDataParallel):
             return self._model.no_sync()
         if isinstance(self.network, FSDPModule):
             self.network.set_requires_gradient_sync(not stay)
         return nullcontext()
-
-    @contextmanager
-    def _out_of_memory(self, example: Example) -> Iterator[None]:
-        try:
-            yield
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            shape = tuple(example.measurement.kspace.shape)
-            accumulation = self.settings.accumulation
-            raise UserError(
-                f"out of memory in a step on {shape[0]} slices of {shape[1]} coils, {shape[2]}x{shape[3]}"
-                f"{self._need(example)}; work the batch of {self.settings.batch_size} off in more parts "
-                f"(--accumulation {2 * accumulation}, the same result in less memory), "
-                "lower --batch, or take a smaller network"
-            ) from error
-
-    def _need(self, example: Example) -> str:
-        """What a slice needs, in words; nothing where not even the rehearsal at a small size can be had."""
-        shape = tuple(example.measurement.kspace.shape)
-        with_maps = example.measurement.maps is not None
-        try:
-            each = step_bytes(self.network, self.settings, shape, with_maps, self.device)
-        except RuntimeError:
-            return ""
-        return f", of which each needs about {each / 2**30:.2f} GiB (`reshim doctor` says so beforehand)"
 
     # State and log.
 
@@ -370,9 +350,11 @@ class Loop:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _leave_if_asked(self) -> None:
-        if self._asked_to_stop is None or self.progress.done:
+    def _leave(self, signal_number: int) -> None:
+        """End the process as the signal would have, once all are here and the state is written."""
+        if not signal_number:
             return
-        if self._asked_to_stop == signal.SIGINT:
+        self.ranks.wait()
+        if signal_number == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + self._asked_to_stop)
+        raise SystemExit(128 + signal_number)

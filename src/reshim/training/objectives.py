@@ -59,7 +59,8 @@ def refuse_unfit(objective: Objective, network: nn.Module, has_reference: bool) 
     if objective.needs_phase and not getattr(network, "has_phase", True):
         raise UserError(
             f"objective {name} compares k-space, but {type(network).__name__} returns magnitudes without "
-            "phase; build the network with input 'complex', or train it with objective 'supervised'"
+            "phase; give a U-net or ViT --input complex, a VarNet --network-option output=mvue maps=given, "
+            "and start from a run that was trained so; or train with objective 'supervised'"
         )
     if objective.needs_reference and not has_reference:
         raise UserError(

@@ -27,6 +27,8 @@ from reshim.errors import UserError
 from reshim.networks import build
 from reshim.networks.weights import load_weights, save_weights
 from reshim.physics.maps import default_estimator
+from reshim.training.provenance import subjects_of, unknown_of
+from reshim.training.ssdu import with_known_padding
 from reshim.types import Image, MapEstimator, Measurement
 
 IDENTITY = ("training", "network", "data", "start", "fallback")
@@ -105,6 +107,12 @@ class RunFolder:
         beside.write_text(json.dumps(content, indent=1) + "\n")
         beside.replace(self.settings)
 
+    def add_settings(self, **more: Any) -> None:
+        """Add to settings.json what it does not say yet."""
+        found = self.read_settings()
+        if not more.keys() <= found.keys():
+            self.write_settings({**more, **found})
+
     def begin(self, content: Mapping[str, Any]) -> bool:
         """Open the folder for a run; True where it is finished already.
 
@@ -181,10 +189,16 @@ class Trained:
 
     @property
     def training_subjects(self) -> frozenset[tuple[str, str]]:
-        """Data set and subject of every scan that training or the choice of the checkpoint looked at."""
-        return frozenset(
-            (dataset, subject) for dataset, subject in self.settings["data"]["training_subjects"]
-        )
+        """Data set and subject of every scan that training or the choice of the checkpoint looked at.
+
+        Those of the runs whose weights were taken over are among them.
+        """
+        return subjects_of(self.settings)
+
+    @property
+    def unknown_subjects(self) -> tuple[str, ...]:
+        """Why `training_subjects` may lack some, a sentence each: imported weights do not say."""
+        return unknown_of(self.settings)
 
     @cached_property
     def digest(self) -> str:
@@ -196,6 +210,9 @@ class Trained:
         """Return the complex image on the full matrix, in the units of the measurement."""
         if wants_maps(self.network):
             measurement = measurement.with_maps(self.estimate)
+        if (self.settings["training"]["objective"] or {}).get("edge_fill", False):
+            # Shown to the network as in its training (`reshim.training.ssdu`).
+            measurement = with_known_padding(measurement)
         n_items = measurement.kspace.shape[0]
         images = [
             self.network(measurement.take(part.tolist()).to(self.device))

@@ -6,6 +6,7 @@ Ours differs: an epoch is an exact pass (theirs draws with replacement), batches
 every slice of a batch has a mask of its own, and the checkpoint is chosen in distribution.
 """
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -34,10 +35,14 @@ class EarlyStop:
         return self.epoch(scores) is not None
 
     def epoch(self, scores: list[float]) -> int | None:
-        """The epoch (from 0) after which the rule stops, or None: for trajectories seen afterwards."""
-        best = [max(scores[: index + 1]) for index in range(len(scores))]
-        for index in range(self.window, len(best)):
-            whole = best[index] - scores[0]
+        """The epoch (from 0) after which the rule stops, or None: for trajectories seen afterwards.
+
+        Gains are counted from the first score that is a number: an epoch without one has nothing to gain on.
+        """
+        first = next((index for index, score in enumerate(scores) if math.isfinite(score)), len(scores))
+        best = [max(scores[first : index + 1], default=-math.inf) for index in range(len(scores))]
+        for index in range(first + self.window, len(best)):
+            whole = best[index] - scores[first]
             recent = (best[index] - best[index - self.window]) / self.window
             if whole > 0 and recent < self.share * whole:
                 return index
@@ -133,6 +138,18 @@ class TrainingSettings:
             raise UserError(
                 f"a batch of {self.batch_size} does not fall into {self.accumulation} equal parts; "
                 "choose an accumulation that divides it"
+            )
+        if not 0 < self.learning_rate < math.inf or not self.clip > 0:
+            raise UserError(
+                f"the learning rate is {self.learning_rate} and the gradient is clipped at {self.clip}; both "
+                "are above 0"
+            )
+        if not 0 <= self.warm_up <= 1:
+            raise UserError(f"the warm-up is {self.warm_up}; it is a share of the steps, from 0 to 1")
+        if not min(self.start_divisor, self.final_divisor) > 0:
+            raise UserError(
+                f"the rate starts at the largest over {self.start_divisor} and ends at that over "
+                f"{self.final_divisor}; both divisors are above 0 (1 and 1: a constant rate)"
             )
         if not self.schemes:
             raise UserError("there is no undersampling scheme; give at least one")

@@ -60,7 +60,8 @@ class SSDU:
     """Where the centre of k-space is: the row and column of largest norm, or n // 2."""
 
     edge_fill: bool = True
-    """Tell the network that samples in zero-padding are known to be 0, by adding them to its mask."""
+    """Tell the network that samples in zero-padding are known to be 0, by adding them to its mask: in
+    training, in validation and wherever the run is used, as the released code does in its test."""
 
     loss_norm: Literal["sample", "batch"] = "sample"
     """Whether norms run over an item or, as released, over the batch."""
@@ -81,8 +82,8 @@ class SSDU:
     ) -> Loss:
         """Return the mean loss over the batch; the reference is never looked at."""
         theta, held = self.split(measurement, draws or Draws.of(measurement))
-        shown = theta | ~measurement.acquirable if self.edge_fill else theta
-        seen = replace(measurement, kspace=torch.where(theta, measurement.kspace, 0), mask=shown)
+        seen = replace(measurement, kspace=torch.where(theta, measurement.kspace, 0), mask=theta)
+        seen = with_known_padding(seen) if self.edge_fill else seen
         predicted = predicted_kspace(network(seen), maps_of(measurement), held)
         wanted = torch.where(held, measurement.kspace, 0)
         loss = split_norm(predicted, wanted, self.loss_norm).mean()
@@ -126,6 +127,13 @@ class SSDU:
             return kspace.shape[-2] // 2, kspace.shape[-1] // 2
         energy = torch.view_as_real(kspace).square().sum((0, 3))
         return int(energy.sum(1).argmax()), int(energy.sum(0).argmax())
+
+
+def with_known_padding(measurement: Measurement) -> Measurement:
+    """The measurement with zero-padding added to its mask: those samples are known, and they are 0."""
+    if bool(measurement.acquirable.all()):
+        return measurement
+    return replace(measurement, mask=measurement.mask | ~measurement.acquirable)
 
 
 def _block(plane: Plane, row: int, column: int, shape: tuple[int, int]) -> Plane:

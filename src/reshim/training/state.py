@@ -5,6 +5,7 @@ pickle. The order of slices, masks and draws are functions of seed and epoch, so
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from reshim.training.sharding import dealt_like, put_whole_weights, whole
+
+STEP = "step"
+"""Name of Adam's count of steps; its other entries have the shape of the parameter."""
 
 
 @dataclass
@@ -59,8 +63,9 @@ class Progress:
 
     @property
     def best(self) -> int | None:
-        """The epoch of the largest score (counted from 0); of equals the first."""
-        return self.scores.index(max(self.scores)) if self.scores else None
+        """The epoch of the largest score (counted from 0), of equals the first; None if none is a number."""
+        largest = max(self.scores, default=-math.inf)
+        return self.scores.index(largest) if largest > -math.inf else None
 
 
 def state_of(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -93,7 +98,11 @@ def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer)
                 index, _, moment = name.partition("/")
                 parameter = parameters[int(index)]
                 # Step counts live where Adam wants them: with the parameter where it is fused.
-                optimizer.state[parameter][moment] = dealt_like(file.get_tensor(key), parameter)
+                value = file.get_tensor(key)
+                if moment != STEP and value.shape != parameter.shape:
+                    # A scalar, which has an axis where it is dealt out (`reshim.training.sharding`).
+                    value = value.reshape(parameter.shape)
+                optimizer.state[parameter][moment] = dealt_like(value, parameter)
         progress: dict[str, Any] = json.loads(file.metadata()["progress"])
     put_whole_weights(network, weights)
     return Progress(**progress)

@@ -4,18 +4,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reshim.errors import UserError
 from reshim.training.state import Progress
 
 if TYPE_CHECKING:
     from reshim.training.loop import Display
 
 
-def tensorboard_of(folder: Path) -> "TensorBoard | None":
-    """A writer into ``folder/tensorboard``; None where TensorBoard is not installed."""
+def refuse_without_tensorboard() -> None:
+    """Say at once that events cannot be written.
+
+    Raises
+    ------
+    UserError
+        If TensorBoard is not installed.
+    """
     try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"TensorBoard is not installed ({error}); pip install 'reshim[tensorboard]', or leave "
+            "--tensorboard out: log.jsonl and index.html in the RUN folder show the same curves"
+        ) from error
+
+
+def tensorboard_of(folder: Path) -> "TensorBoard":
+    """A writer into ``folder/tensorboard``."""
+    from torch.utils.tensorboard import SummaryWriter
+
     return TensorBoard(SummaryWriter(folder / "tensorboard"))
 
 

@@ -24,13 +24,15 @@ from reshim.training.examples import Examples
 from reshim.training.loop import Display, Loop
 from reshim.training.memory import keep_freed_memory
 from reshim.training.objectives import Adversarial, refuse_unfit
+from reshim.training.out_of_memory import in_preparation, remedied
 from reshim.training.pool import Pool
+from reshim.training.provenance import inherited, provenance
 from reshim.training.ranks import Ranks
 from reshim.training.run_folder import RunFolder, Trained, load_run, wants_maps
 from reshim.training.sampling import Group, as_groups
 from reshim.training.settings import TrainingSettings
 from reshim.training.statistics import Statistics, features
-from reshim.training.tensorboard import Several, tensorboard_of
+from reshim.training.tensorboard import Several, refuse_without_tensorboard, tensorboard_of
 from reshim.types import ScanRecord
 
 MOST_STATISTICS = 256
@@ -106,16 +108,16 @@ def train(
     compiled
         Compile the network's cores where this machine can.
     tensorboard
-        Write events into ``out/tensorboard`` where TensorBoard is installed.
+        Write events into ``out/tensorboard``.
     about
         What else settings.json should say, e.g. the catalog and its filter; it makes no other run.
 
     Raises
     ------
     UserError
-        For settings that do not go together, a folder that holds another run, or no usable scan.
+        For settings that do not go together, a folder that holds another run, no usable scan, too little
+        memory, or events that are asked for without TensorBoard.
     """
-    device = torch.device(device)
     groups = as_groups(training)
     folder = RunFolder(Path(out))
     module, plain_network = _network(network, network_settings, settings.seed, start)
@@ -123,6 +125,8 @@ def train(
     records = [record for group in groups for record in group.records]
     _refuse_unusable(records, validation, settings)
     _refuse_unsharded(sharded, settings)
+    if tensorboard:
+        refuse_without_tensorboard()
     refuse_unfit(settings.objective, module, all(record.fully_sampled for record in records))
     content = {
         "format": 1,
@@ -130,16 +134,20 @@ def train(
         "torch": torch.__version__,
         "training": settings.plain(),
         "network": plain_network,
-        "data": _provenance(groups, validation),
+        "data": provenance(groups, validation),
         "about": dict(about or {}),
         "start": _origin(start),
         "fallback": _origin(fallback),
         "finished": None,
     }
-    ranks = Ranks.from_environment(device)
+    # No part of what makes the run this run: folders that were finished before it was kept stay the same.
+    content["inherited"] = inherited(content)
+    ranks, device = Ranks.from_environment(torch.device(device))
     finished = folder.begin(content) if ranks.writes or folder.settings.exists() else False
     own = network if isinstance(network, nn.Module) else None
     if finished:
+        if ranks.writes:
+            folder.add_settings(inherited=content["inherited"])
         return load_run(folder.path, network=own, device=device)
     ranks.wait()
     pool = pool or Pool(remove_oversampling=settings.remove_oversampling)
@@ -161,7 +169,8 @@ def train(
         save_weights(folder.fallback, _fallback_of(load_run(fallback)))
     if compiled:
         compile_cores(module)
-    if tensorboard and ranks.writes and (events := tensorboard_of(folder.path)) is not None:
+    if tensorboard and ranks.writes:
+        events = tensorboard_of(folder.path)
         display = Several((events,) if display is None else (display, events))
     loop = Loop(module, examples, held_out, settings, folder, device, ranks, display, sharded=sharded)
     loop.watched = {name: some for name, some in watched.items() if some is not None}
@@ -246,34 +255,6 @@ def _fallback_of(run: Trained) -> nn.Module:
     return run.fallback if run.fallback is not None else run.network
 
 
-def _provenance(groups: Sequence[Group], validation: Sequence[ScanRecord]) -> dict[str, Any]:
-    """Every scan that training looks at, and the subjects that evaluation must not be scored on."""
-    records = [record for group in groups for record in group.records]
-    subjects = sorted({(record.dataset, record.subject) for record in (*records, *validation)})
-    return {
-        "groups": [
-            {
-                "name": group.name,
-                "weight": group.weight,
-                "scans": [_named(record) for record in group.records],
-            }
-            for group in groups
-        ],
-        "validation": [_named(record) for record in validation],
-        "training_subjects": [list(subject) for subject in subjects],
-        "licences": sorted({record.licence for record in records if record.licence is not None}),
-    }
-
-
-def _named(record: ScanRecord) -> dict[str, str]:
-    return {
-        "scan_id": record.scan_id,
-        "dataset": record.dataset,
-        "subject": record.subject,
-        "fingerprint": record.fingerprint,
-    }
-
-
 def _refuse_unusable(
     records: Sequence[ScanRecord], validation: Sequence[ScanRecord], settings: TrainingSettings
 ) -> None:
@@ -316,7 +297,8 @@ def _prepare(pool: Pool, records: Sequence[ScanRecord], settings: TrainingSettin
     left_out: dict[str, str] = {}
     for record in records:
         try:
-            pool.prepare(record, settings.target)
+            with remedied(lambda record=record: in_preparation(record)):
+                pool.prepare(record, settings.target)
         except BadScanError as error:
             left_out[record.scan_id] = str(error)
     return left_out
