@@ -41,5 +41,6 @@ def test_the_tiny_form_scores_every_method_on_every_source(tmp_path):
     table = read_rows(tmp_path / "rows.parquet")
     found = set(zip(*(table[name].to_pylist() for name in ("method", "source", "dose")), strict=True))
     assert {(m, kind, dose) for m in METHODS for kind, doses in DOSES.items() for dose in doses} <= found
+    assert len(list((tmp_path / "images").glob("*.npz"))) == 2 * len(DOSES)
     claims = json.loads((tmp_path / "summary.json").read_text())["claims"]
     assert not [claim["id"] for claim in claims if claim["verdict"] == "unanswered"]

@@ -64,7 +64,7 @@ def import_weights(
     content = _content(file, network, module)
     if _is_done(out, content):
         return out
-    found = _state_dict(_read(file), file)
+    found = read_state_dict(file)
     prefix = _prefix(found, list(core.state_dict()), file)
     inside = {key[len(prefix) :]: value for key, value in found.items() if key.startswith(prefix)}
     put_weights(core, {key: _plain(key, value, file) for key, value in inside.items()}, str(file))
@@ -75,6 +75,17 @@ def import_weights(
     save_weights(out / "model.safetensors", module)
     _write_json(out / "settings.json", content)
     return out
+
+
+def read_state_dict(file: Path) -> dict[str, Any]:
+    """Tensors by name of somebody else's file; nothing in it runs.
+
+    Raises
+    ------
+    UserError
+        If torch's ``weights_only`` reader refuses it, or it holds no weights by name.
+    """
+    return _state_dict(_read(file), file)
 
 
 def _check_size(file: Path, module: nn.Module) -> None:

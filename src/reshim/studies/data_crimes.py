@@ -10,7 +10,16 @@ Run     reshim study data-crimes
 
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove
 from reshim.evaluation.quantities import Average, Difference, RankCorrelation, Score
-from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, MatrixBlock, TextBlock
+from reshim.report.blocks import (
+    Block,
+    Choice,
+    ClaimsBlock,
+    DosesBlock,
+    ImagesBlock,
+    MatrixBlock,
+    TableBlock,
+    TextBlock,
+)
 from reshim.robustness.sources import Kind, Processed
 from reshim.studies import families, lab
 from reshim.studies.embedded import Embedded
@@ -32,6 +41,8 @@ UNDONE = {"interpolated": 1.0, "magnitude": 0.0, "denoised": 0.0}
 
 METHODS = families.EVERY
 RAW = "raw"
+FOLLOWED = "unrolled"
+"""The method whose median and worst slices are shown."""
 
 
 def embedded(scale: Scale) -> Embedded:
@@ -99,6 +110,15 @@ def run(study: Study) -> None:
                 keep_images=False,
                 disturbance=None if dose == UNDONE[kind] else Processed(kind, dose),
             )
+        study.show(
+            methods,
+            HOME.where,
+            lab.EVALUATION,
+            by=FOLLOWED,
+            test=HOME.label,
+            columns={"source": kind, "dose": doses[-1]},
+            disturbance=Processed(kind, doses[-1]),
+        )
 
 
 def page(study: Study) -> tuple[Block, ...]:
@@ -126,6 +146,29 @@ def page(study: Study) -> tuple[Block, ...]:
                 x_label=unit,
             )
             for kind, unit in UNITS.items()
+        ),
+        *(
+            ImagesBlock(
+                f"What it looks like: {kind} {doses[-1]:g}",
+                f"The slices with the median and the worst score of {FOLLOWED}; references are processed.",
+                examples=study.examples(
+                    HOME.label, FOLLOWED, METHODS, {"source": kind, "dose": doses[-1]}, called=kind
+                ),
+            )
+            for kind, doses in DOSES.items()
+        ),
+        TableBlock(
+            "The table to copy",
+            rows=lines,
+            columns=(
+                Choice(RAW, {"source": "denoised", "dose": 0.0}),
+                *(
+                    Choice(f"{kind} {dose:g}", {"source": kind, "dose": dose})
+                    for kind, doses in DOSES.items()
+                    for dose in doses
+                ),
+            ),
+            where=lab.SHOWN,
         ),
         TextBlock(
             "What is compared",

@@ -27,7 +27,7 @@ from reshim.progress import steps
 from reshim.robustness.disturbance import Disturbance
 from reshim.scans import load
 from reshim.studies.alone import alone
-from reshim.studies.examples import keep_examples
+from reshim.studies.examples import keep_examples, keep_inserted, scans_shown
 from reshim.studies.scale import Scale
 from reshim.studies.undersampled import Undersampled
 from reshim.training.display import RichDisplay
@@ -74,6 +74,11 @@ class Study:
     def store(self) -> Store:
         """Where finished rows lie."""
         return Store(self.shared / "store")
+
+    @property
+    def pictures(self) -> Store:
+        """Where scans lie that were reconstructed once more to be looked at; their rows count nowhere."""
+        return Store(self.shared / "pictures")
 
     def scans(self, where: str, split: str | None = None) -> list[ScanRecord]:
         """Scans of a filter, of one split unless all are wanted, in the catalog's order."""
@@ -249,22 +254,65 @@ class Study:
         return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
 
     def examples(
-        self, test: str, by: str, labels: Sequence[str], columns: Mapping[str, Any] | None = None
+        self,
+        test: str,
+        by: str,
+        labels: Sequence[str],
+        columns: Mapping[str, Any] | None = None,
+        called: str = "",
     ) -> tuple[str, ...]:
         """Keep the slices with the median and the worst SSIM of one method, as every method shows them.
 
-        `columns` name further columns of the rows to choose from, as in `compare`.
+        `columns` name further columns of the rows to choose from, as in `compare`; rows without such a column
+        are chosen from, too. `called` tells several examples of one test set apart.
         """
-        wanted = {"test": test, **(columns or {})}
-        keys = {
-            label: [
-                key
-                for key, called in self.finished
-                if called["method"] == label and wanted.items() <= called.items()
-            ]
-            for label in {*labels, by}
-        }
-        return keep_examples(self.folder, self.store, keys, test, by, labels)
+        keys = {label: self._keys(label, test, columns) for label in {*labels, by}}
+        name = f"{test}, {called}" if called else test
+        return keep_examples(self.folder, (self.store, self.pictures), keys, name, by, labels)
+
+    def show(
+        self,
+        methods: Mapping[str, Reconstructor],
+        where: str,
+        evaluation: Evaluation,
+        *,
+        by: str,
+        test: str,
+        columns: Mapping[str, Any] | None = None,
+        disturbance: Disturbance | None = None,
+    ) -> None:
+        """Keep the images for `examples` where `compare`, asked the same, kept none: of two scans alone."""
+        wanted = scans_shown(self.store, self._keys(by, test, columns))
+        records = [record for record in self.scans(where, "test") if record.scan_id in wanted]
+        evaluate(records, methods, evaluation, self.pictures, keep_images=True, disturbance=disturbance)
+
+    def show_inserted(
+        self,
+        methods: Mapping[str, Reconstructor],
+        where: str,
+        evaluation: Evaluation,
+        feature: Feature,
+        *,
+        by: str,
+        test: str,
+        columns: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep how every method shows a feature, where one method's fidelity is the median and the least.
+
+        `insert` was asked the same before; `reshim.studies.examples.shown_inserted` names what is kept.
+        """
+        keys = self._keys(by, test, columns)
+        records = {record.scan_id: record for record in self.scans(where, "test")}
+        keep_inserted(self.folder, self.store, keys, records, methods, evaluation, feature, test, by)
+
+    def _keys(self, label: str, test: str, columns: Mapping[str, Any] | None) -> list[str]:
+        """Those of a method's finished rows on a test set."""
+        return [
+            key
+            for key, called in self.finished
+            if (called.get("method"), called.get("test")) == (label, test)
+            and all(called.get(name, value) == value for name, value in (columns or {}).items())
+        ]
 
     def pair_of(self, record: ScanRecord, scheme: Scheme) -> tuple[Measurement, Tensor]:
         """A scan's measurement, and apart from it its reference."""
