@@ -25,9 +25,11 @@ from reshim.metrics import ssim, support
 from reshim.physics.masks import evaluation_seed
 from reshim.progress import steps
 from reshim.robustness.disturbance import Disturbance
+from reshim.robustness.sources import Processed
 from reshim.scans import load
 from reshim.studies.alone import alone
 from reshim.studies.examples import keep_examples, keep_inserted, scans_shown
+from reshim.studies.processed import AsProcessed
 from reshim.studies.scale import Scale
 from reshim.studies.undersampled import Undersampled
 from reshim.training.display import RichDisplay
@@ -36,7 +38,7 @@ from reshim.training.run_folder import RunFolder, Trained
 from reshim.training.sampling import Group, nested_subset
 from reshim.training.settings import TrainingSettings
 from reshim.training.train import train
-from reshim.types import Measurement, Reconstructor, ScanRecord
+from reshim.types import Acquisition, Measurement, Reconstructor, ScanRecord
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Study:
     left_out: list[LeftOut] = field(default_factory=list)
     runs: dict[str, Trained] = field(default_factory=dict)
     _paths: dict[str, Path] = field(default_factory=dict)
-    _pools: dict[Scheme | None, Pool] = field(default_factory=dict)
+    _pools: dict[Undersampled | AsProcessed | None, Pool] = field(default_factory=dict)
 
     @property
     def tiny(self) -> bool:
@@ -98,6 +100,7 @@ class Study:
         watch: Mapping[str, str] | None = None,
         share: float | Mapping[str, float] = 1.0,
         undersampled: Scheme | None = None,
+        processed: Processed | None = None,
     ) -> Trained:
         """Train on the filter's training split, choose the checkpoint on its validation split.
 
@@ -121,10 +124,17 @@ class Study:
         undersampled
             Training and validation scans are seen through one mask each, as a site has them that never
             samples fully: there are no references, not for the choice of the checkpoint either.
+        processed
+            Training and validation scans, and their references, are seen after this, taken for raw data.
+
+        Raises
+        ------
+        ValueError
+            If scans are to be both undersampled and processed.
         """
-        reader = None if undersampled is None else Undersampled(undersampled)
-        if undersampled not in self._pools:
-            self._pools[undersampled] = Pool(
+        reader = _reader(undersampled, processed)
+        if reader not in self._pools:
+            self._pools[reader] = Pool(
                 remove_oversampling=settings.remove_oversampling, read=load if reader is None else reader
             )
         groups = self._groups(where, share)
@@ -158,7 +168,7 @@ class Study:
                 fallback=None if fallback is None else self._paths[fallback],
                 watch=looked_at,
                 device=self.device,
-                pool=self._pools[undersampled],
+                pool=self._pools[reader],
                 display=display,
                 about={"study": self.name, "where": where},
             )
@@ -212,14 +222,20 @@ class Study:
         values: Sequence[float],
         where: str,
         scheme: Scheme,
+        processed: Processed | None = None,
     ) -> Reconstructor:
-        """Choose a method's weight by SSIM in the support on the filter's validation subjects, and say so."""
-        records = self.scans(where, "val")
+        """Choose a method's weight by SSIM in the support on the filter's validation subjects, and say so.
+
+        Scans that are `processed` are taken for raw data, as in `train`.
+        """
+        reader = _reader(None, processed)
+        records = [record if reader is None else reader.record(record) for record in self.scans(where, "val")]
         key = digest(list(values), scheme, [record.fingerprint for record in records])
         path = self.folder / "tuned" / f"{self.slug(label)}-{key[:8]}.json"
         if path.exists():
             return make(float(json.loads(path.read_text())["chosen"]))
-        pairs = [self.pair_of(record, scheme) for record in records]
+        read = load if reader is None else reader
+        pairs = [self.pair_of(record, scheme, read) for record in records]
         tuned = tune(make, values, pairs, support_ssim, larger_is_better=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         tuned.write(path)
@@ -314,9 +330,11 @@ class Study:
             and all(called.get(name, value) == value for name, value in (columns or {}).items())
         ]
 
-    def pair_of(self, record: ScanRecord, scheme: Scheme) -> tuple[Measurement, Tensor]:
+    def pair_of(
+        self, record: ScanRecord, scheme: Scheme, read: Callable[[ScanRecord], Acquisition] = load
+    ) -> tuple[Measurement, Tensor]:
         """A scan's measurement, and apart from it its reference."""
-        acquisition = load(record)
+        acquisition = read(record)
         measurement = measure(
             without_oversampling(acquisition), scheme, evaluation_seed(Path(record.path).name)
         )
@@ -371,6 +389,17 @@ class Study:
 def watched_scores(line: Mapping[str, Any]) -> dict[str, float]:
     """Validation scores of the distributions that were looked at only, from a line of a training's log."""
     return {name: entry["score"] for name, entry in (line.get("watched") or {}).items()}
+
+
+def _reader(undersampled: Scheme | None, processed: Processed | None) -> Undersampled | AsProcessed | None:
+    """How scans are read; None: as they are."""
+    if undersampled is not None and processed is not None:
+        raise ValueError(
+            "scans are undersampled or processed, not both: what was processed first is not told"
+        )
+    if processed is not None:
+        return AsProcessed(processed)
+    return None if undersampled is None else Undersampled(undersampled)
 
 
 def _any_of(where: str | Mapping[str, float | None]) -> str:
