@@ -1,8 +1,14 @@
 """Images of one kind are more alike than images of two, whatever the features' settings."""
 
+import importlib.machinery
+import sys
+import types
+from dataclasses import dataclass
+
 import pytest
 import torch
 
+from reshim.digest import digest
 from reshim.errors import UserError
 from reshim.evaluation.similarity import Clip, EfficientNet, Similarity, Spectrum
 
@@ -53,3 +59,86 @@ def test_what_does_not_fit_or_is_not_there_is_said(tmp_path):
         Similarity(patch=64)({"a": stripes(3)}, {"b": stripes(3)})
     with pytest.raises(UserError, match=r"pip install|no such file"):
         Clip(tmp_path / "none.pt")(stripes(3))
+
+
+@pytest.fixture
+def open_clip(monkeypatch):
+    """A package of that name whose one model embeds an image as a linear map of its pixels."""
+
+    class Visual(torch.nn.Module):
+        image_size, image_mean, image_std = (8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.visual, self.line = Visual(), torch.nn.Linear(3 * 8 * 8, 16, bias=False)
+
+        def encode_image(self, images):
+            return self.line(images.flatten(1))
+
+    def create_model(name, pretrained, pretrained_hf):
+        assert (name, pretrained, pretrained_hf) == ("small", None, False)  # whatever else may fetch weights
+        return Network()
+
+    package = types.ModuleType("open_clip")
+    package.__spec__ = importlib.machinery.ModuleSpec("open_clip", None)
+    package.create_model, package.list_models, package.Network = create_model, lambda: ["small"], Network
+    monkeypatch.setitem(sys.modules, "open_clip", package)
+    return package
+
+
+def test_clip_takes_the_weights_that_the_environment_names(open_clip, tmp_path, monkeypatch):
+    monkeypatch.delenv("RESHIM_CLIP_WEIGHTS", raising=False)
+    assert Clip.of_environment() is None
+    weights = {f"module.{key}": value for key, value in open_clip.Network().state_dict().items()}
+    torch.save({"state_dict": weights, "epoch": 3}, tmp_path / "clip.pt")
+    monkeypatch.setenv("RESHIM_CLIP_WEIGHTS", str(tmp_path / "clip.pt"))
+    monkeypatch.setenv("RESHIM_CLIP_MODEL", "small")
+    clip = Clip.of_environment()
+    images = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = images[:, None].expand(3, 3, 8, 8).flatten(1) @ weights["module.line.weight"].T
+    torch.testing.assert_close(clip(images), expected)
+    # The embedding is its weights, wherever they lie.
+    (tmp_path / "copy.pt").write_bytes((tmp_path / "clip.pt").read_bytes())
+    assert digest(Clip(tmp_path / "copy.pt", "small")) == digest(clip)
+    torch.save({key: 2 * value for key, value in weights.items()}, tmp_path / "other.pt")
+    assert digest(Clip(tmp_path / "other.pt", "small")) != digest(clip)
+
+
+def test_weights_that_run_code_or_are_of_another_model_are_refused(open_clip, tmp_path):
+    torch.save({"state_dict": {"line.weight": print}}, tmp_path / "runs.pt")
+    with pytest.raises(UserError, match="weights_only"):
+        Clip(tmp_path / "runs.pt", "small")(stripes(3))
+    torch.save({"line.weight": torch.zeros(4, 4)}, tmp_path / "small.pt")
+    with pytest.raises(UserError, match="not the weights of small"):
+        Clip(tmp_path / "small.pt", "small")(stripes(3))
+    with pytest.raises(UserError, match="RESHIM_CLIP_MODEL"):
+        Clip(tmp_path / "small.pt", "large")(stripes(3))
+
+
+@dataclass(frozen=True)
+class Offset:
+    """Two pixels of each image, and what all images share."""
+
+    shared: float
+
+    def __call__(self, images):
+        return torch.cat((images[:, 0, :2], torch.full((len(images), 1), self.shared)), 1)
+
+
+def test_the_cosine_of_features_as_they_are_is_the_papers():
+    train, test = torch.zeros(2, 4, 4), torch.zeros(1, 4, 4)
+    train[0, 0, 0], train[1, 0, 1], test[0, 0, :2] = 3.0, 2.0, torch.tensor([1.0, 1.0])
+    found = Similarity(Offset(1.0), standardise=False)({"a": train}, {"b": test})["a", "b"]
+    lines = torch.tensor([[3.0, 0, 1], [0, 2, 1]]), torch.tensor([1.0, 1, 1])
+    expected = max(float(torch.cosine_similarity(line, lines[1], dim=0)) for line in lines[0])
+    torch.testing.assert_close(found, torch.tensor([expected]))
+
+
+def test_how_features_are_compared_is_in_the_digest_and_the_default_is_where_it_was():
+    default = Similarity()
+    fields = {"embed": Spectrum(), "neighbours": 1, "patch": None, "aggregate": "mean"}
+    about = {"is": "reshim.evaluation.similarity.Similarity", **fields}
+    assert digest(default) == digest(about)
+    assert len({digest(default), digest(Similarity(standardise=False)), digest(Similarity(patch=8))}) == 3
+    assert digest(Similarity(patch=8, standardise=False)) != digest(Similarity(standardise=False))

@@ -31,6 +31,9 @@ SLOW = (
 )
 
 
+WITH_IMAGES = ("data-filtering", "distributional-overfitting", "similarity", "site-adaptation")
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """Scans and models that the studies have in common."""
@@ -47,6 +50,8 @@ def test_the_tiny_form_answers_every_claim_it_can_and_draws_a_page(name, shared,
     # Four test subjects may all lack a large lesion, and a network of two epochs a gap.
     assert sum(claim["verdict"] != "unanswered" for claim in claims) >= len(claims) / 2
     assert (out / "index.html").read_text().count("<section") > 2
+    if name in WITH_IMAGES:
+        assert list((out / "images").glob("*-median.npz"))
 
 
 def test_a_small_study_of_one_network_runs_from_scans_to_page(tmp_path):

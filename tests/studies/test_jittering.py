@@ -43,5 +43,6 @@ def test_the_tiny_form_attacks_every_model(tmp_path):
     assert main(["study", "jittering", "--tiny", "--out", str(tmp_path)]) == 0
     methods = set(read_rows(tmp_path / "rows.parquet")["method"].to_pylist())
     assert methods == {label(network, way) for network in NETWORKS for way in ("", *TRAININGS)}
+    assert len(list((tmp_path / "images").glob("*.npz"))) == 2 * len(NETWORKS)
     claims = json.loads((tmp_path / "summary.json").read_text())["claims"]
     assert not [claim["id"] for claim in claims if claim["verdict"] == "unanswered"]

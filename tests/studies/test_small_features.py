@@ -7,13 +7,20 @@ from tests.studies.answers import verdicts
 
 from reshim.cli import main
 from reshim.rows import read_rows
-from reshim.studies.small_features import CLAIMS, FEATURES, METHODS
+from reshim.studies.small_features import CLAIMS, FEATURES, METHODS, UNTRAINED
 
 
-def planted(agree: float, by_size: float = 0.02, false: float = 0.0):
-    """Detail follows the overall score `agree` times; larger features are easier; networks make things up."""
+def planted(agree: float, by_size: float = 0.02, false: float = 0.0, untrained: float = 0.1):
+    """Detail follows the overall score `agree` times; larger features are easier; networks make things up.
+
+    The untrained network's error is so much lower on squares, and higher on lesions.
+    """
 
     def value(where):
+        if where["metric"] == "block_mse":
+            return 0.3 + untrained * (where["method"] == UNTRAINED) * (
+                -1 if "square" in where["feature"] else 1
+            )
         place = METHODS.index(where["method"])
         if where["feature"] is None:
             return 0.6 + 0.04 * place
@@ -40,11 +47,18 @@ def test_size_without_effect_and_made_up_structures_are_told():
     assert found["networks-make-nothing-up"] == "contradicted"
 
 
+def test_an_untrained_network_that_shows_neither_better_is_told():
+    for untrained, verdicts_ in ((0.0, ("undecided", "contradicted")), (-0.1, ("contradicted",))):
+        found = verdicts(CLAIMS, planted(agree=1, untrained=untrained))
+        assert {found["untrained-shows-squares"], found["networks-show-lesions"]} <= set(verdicts_)
+
+
 @pytest.mark.slow
 def test_the_tiny_form_scores_every_method_on_every_feature(tmp_path):
     assert main(["study", "small-features", "--tiny", "--out", str(tmp_path)]) == 0
     table = read_rows(tmp_path / "rows.parquet")
     found = set(zip(table["method"].to_pylist(), table["feature"].to_pylist(), strict=True))
     assert {(method, feature.label) for method in METHODS for feature in FEATURES} <= found
+    assert len(list((tmp_path / "images").glob("*.npz"))) == 4
     claims = json.loads((tmp_path / "summary.json").read_text())["claims"]
     assert not [claim["id"] for claim in claims if claim["verdict"] == "unanswered"]

@@ -42,5 +42,6 @@ def test_the_tiny_form_scores_every_method_at_every_dose(tmp_path):
     found = set(zip(*(table[name].to_pylist() for name in ("method", "stress", "dose")), strict=True))
     wanted = {(m, kind, dose) for m in METHODS for kind, doses in DOSES.items() for dose in (0.0, *doses)}
     assert found == wanted
+    assert len(list((tmp_path / "images").glob("*.npz"))) == 2 * len(DOSES)
     claims = json.loads((tmp_path / "summary.json").read_text())["claims"]
     assert not [claim["id"] for claim in claims if claim["verdict"] == "unanswered"]

@@ -6,7 +6,10 @@ from reshim.acquire import Scheme
 from reshim.catalog import Catalog
 from reshim.classical.sense import Sense
 from reshim.classical.tune import Tuned
+from reshim.robustness.sources import Processed
+from reshim.studies import lab
 from reshim.studies import study as module
+from reshim.studies.processed import AsProcessed
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
@@ -24,7 +27,7 @@ def tunings(monkeypatch):
 
     monkeypatch.setattr(module, "tune", pretended)
     monkeypatch.setattr(Study, "scans", lambda self, where, split=None: [record(where)])
-    monkeypatch.setattr(Study, "pair_of", lambda self, scan, scheme: (scan, scheme))
+    monkeypatch.setattr(Study, "pair_of", lambda self, scan, scheme, read: (scan, scheme))
     return asked
 
 
@@ -42,3 +45,20 @@ def test_a_tuning_is_made_once_and_again_for_other_weights_scans_or_masks(tmp_pa
     assert len(tunings) == 4
     assert tuned().ridge == 2.0
     assert len(tunings) == 4
+
+
+def test_processed_scans_are_other_scans_and_are_read_so(tmp_path, tunings):
+    study = Study("x", tmp_path, Catalog.__new__(Catalog), Scale.TINY, 0, tmp_path)
+    for processed in (None, Processed("magnitude", 1.0), Processed("magnitude", 0.5)):
+        study.tune("SENSE", lambda ridge: Sense(ridge=ridge), (1.0, 2.0), "knee", Scheme(), processed)
+    assert len(tunings) == 3
+    reader = AsProcessed(Processed("magnitude", 1.0))
+    assert reader.record(record("knee")).fingerprint != record("knee").fingerprint
+    assert reader.record(record("knee")).subject == record("knee").subject
+
+
+def test_scans_are_not_undersampled_and_processed_at_once(tmp_path):
+    study = Study("x", tmp_path, Catalog.__new__(Catalog), Scale.TINY, 0, tmp_path)
+    both = {"undersampled": Scheme(), "processed": Processed("magnitude", 1.0)}
+    with pytest.raises(ValueError, match="undersampled or processed, not both"):
+        study.train("label", "unet-tiny", "anatomy = 'knee'", lab.training(Scale.TINY, "unet-tiny"), **both)

@@ -2,15 +2,19 @@
 
 Source: K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271): cosine similarity of CLIP embeddings, nearest
 training image. Ours differs: the default features need no weights (spectrum and gradients), and features are
-standardised over all training images, because what all images share would make everything alike.
+standardised over all training images unless told otherwise, because what all images share would make
+everything alike.
 """
 
 import contextlib
+import functools
+import hashlib
 import importlib.util
 import io
 import math
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -19,7 +23,9 @@ import torch.nn.functional as F  # noqa: N812  the name the field uses
 from jaxtyping import Float
 from torch import Tensor
 
+from reshim.digest import digest
 from reshim.errors import UserError
+from reshim.networks.import_weights import read_state_dict
 
 Images = Float[Tensor, "image row column"]
 Features = Float[Tensor, "image feature"]
@@ -114,10 +120,37 @@ class EfficientNet:
 
 @dataclass(frozen=True)
 class Clip:
-    """CLIP's image embedding, as the paper has it, from weights that the user names."""
+    """CLIP's image embedding, as the paper has it, from weights that the user names; nothing is fetched.
+
+    The paper's model and preprocessing are not known. Ours: grey as three equal channels between 0 and 1,
+    resized to the model's side.
+    """
 
     weights: Path
+    """A state dict of ``open_clip``, as torch.save writes it; read with ``weights_only``."""
+
     model: str = "ViT-B-32"
+    """What ``open_clip`` calls the model."""
+
+    @classmethod
+    def of_environment(cls) -> "Clip | None":
+        """From RESHIM_CLIP_WEIGHTS, a path, and RESHIM_CLIP_MODEL, a name; None without the former."""
+        weights = os.environ.get("RESHIM_CLIP_WEIGHTS")
+        return cls(Path(weights), os.environ.get("RESHIM_CLIP_MODEL") or cls.model) if weights else None
+
+    @property
+    def digest(self) -> str:
+        """Of the weights themselves: another file of that name is another embedding, and a copy the same."""
+        self.check()
+        about = self.weights.stat()
+        return digest("CLIP", self.model, _sha256(self.weights, about.st_size, about.st_mtime_ns))
+
+    def check(self) -> None:
+        """Raise a `UserError` unless ``open_clip`` and the weights are there, before hours are spent."""
+        if importlib.util.find_spec("open_clip") is None:
+            raise UserError("CLIP features need open_clip_torch: pip install 'reshim[clip]'")
+        if not self.weights.is_file():
+            raise UserError(f"{self.weights}: no such file; name the weights of {self.model}")
 
     @torch.no_grad()
     def __call__(self, images: Images) -> Features:
@@ -126,19 +159,38 @@ class Clip:
         Raises
         ------
         UserError
-            If ``open_clip`` is not installed or there are no such weights.
+            If ``open_clip`` is not installed, there are no such weights, or they are not the model's.
         """
-        try:
-            import open_clip
-        except ImportError:
-            raise UserError("CLIP features need open_clip_torch: pip install 'reshim[clip]'") from None
-        if not self.weights.is_file():
-            raise UserError(f"{self.weights}: no such file; name the weights of {self.model}")
-        network = open_clip.create_model(self.model, pretrained=str(self.weights)).eval()
+        self.check()
+        import open_clip
+
+        if self.model not in open_clip.list_models():
+            raise UserError(
+                f"{self.model!r} is no model of open_clip; set RESHIM_CLIP_MODEL to one of "
+                "open_clip.list_models() that the weights are of"
+            )
+        network = open_clip.create_model(self.model, pretrained=None, pretrained_hf=False).eval()
+        self._load(network)
         visual = network.visual
         side = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
         photographs = _as_photographs(images, side, visual.image_mean, visual.image_std)
         return torch.cat([network.encode_image(part).float() for part in photographs.split(16)])
+
+    def _load(self, network: torch.nn.Module) -> None:
+        found = {key.removeprefix("module."): value for key, value in read_state_dict(self.weights).items()}
+        try:
+            network.load_state_dict(found)
+        except RuntimeError as error:
+            raise UserError(
+                f"{self.weights}: not the weights of {self.model} ({str(error).splitlines()[-1].strip()}); "
+                "set RESHIM_CLIP_MODEL to the model that they are of"
+            ) from None
+
+
+@functools.lru_cache  # a changed file is read anew
+def _sha256(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _as_photographs(
@@ -166,6 +218,15 @@ class Similarity:
     aggregate: Literal["mean", "least"] = "mean"
     """How the patches of an image make one number."""
 
+    standardise: bool = field(default=True, metadata={"digest": False})
+    """Whether features have mean 0 and deviation 1 over all training images before the cosine is taken; the
+    paper takes that of the features as they are."""
+
+    @property
+    def digest(self) -> str | None:
+        """None where features are standardised: its other settings tell it then, as they always did."""
+        return None if self.standardise else digest("as they are", replace(self, standardise=True))
+
     def __call__(
         self, trained: Mapping[str, Tensor], tests: Mapping[str, Tensor]
     ) -> dict[tuple[str, str], Tensor]:
@@ -176,6 +237,8 @@ class Similarity:
         vary = deviation > 1e-6 * deviation.max()  # the others say nothing, and would be divided by nothing
 
         def directions(lines: Tensor) -> Tensor:
+            if not self.standardise:
+                return F.normalize(lines, dim=-1)
             return F.normalize((lines - mean)[..., vary] / deviation[vary], dim=-1)
 
         asked = {name: directions(self._lines(images)) for name, images in tests.items()}

@@ -66,7 +66,7 @@ def import_weights(
         if not (out / "card.md").exists():
             _write(out / "card.md", imported_card(content))
         return out
-    found = _state_dict(_read(file), file)
+    found = read_state_dict(file)
     prefix = _prefix(found, list(core.state_dict()), file)
     inside = {key[len(prefix) :]: value for key, value in found.items() if key.startswith(prefix)}
     put_weights(core, {key: _plain(key, value, file) for key, value in inside.items()}, str(file))
@@ -105,6 +105,17 @@ def imported_card(content: Mapping[str, Any]) -> str:
     }
     body = "\n\n".join(f"## {title}\n{text}" for title, text in sections.items())
     return f"# {network['name']}\n\nreshim {content['reshim']}, torch {content['torch']}\n\n{body}\n"
+
+
+def read_state_dict(file: Path) -> dict[str, Any]:
+    """Tensors by name of somebody else's file; nothing in it runs.
+
+    Raises
+    ------
+    UserError
+        If torch's ``weights_only`` reader refuses it, or it holds no weights by name.
+    """
+    return _state_dict(_read(file), file)
 
 
 def _check_size(file: Path, module: nn.Module) -> None:

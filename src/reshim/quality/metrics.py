@@ -2,7 +2,8 @@
 (``corrected``).
 
 Source: A. R. Sadri et al., Med. Phys. 47:6029 (2020), and the published program as documented; the entropy
-focus criterion: D. Atkinson et al., IEEE Trans. Med. Imaging 16:903 (1997).
+focus criterion: D. Atkinson et al., IEEE Trans. Med. Imaging 16:903 (1997). SNR5 to SNR9 of the program's
+revision are not here: their formulas are not known to us.
 
 What ``mrqy`` reproduces and ``corrected`` mends:
 

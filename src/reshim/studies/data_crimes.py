@@ -2,20 +2,36 @@
 
 Paper   E. Shimron, J. I. Tamir, K. Wang and M. Lustig, PNAS 119:e2117203119 (2022).
 Claim   on data that were zero-padded or otherwise processed, methods seem better than they are on raw data.
-Data    knees (PD, 1.5 T, where noise counts): as measured, zero-padded, without phase, denoised; methods are
-        trained and tuned on raw scans.
-Cost    about 12 minutes on two cores; --tiny: about a minute.
+        Two networks and the L1-wavelet method that were trained and tuned on processed data, the crime of
+        the paper, seem better still.
+Data    knees (PD, 1.5 T, where noise counts): as measured, zero-padded, without phase, denoised; every method
+        trained and tuned on raw scans, and two networks and the L1-wavelet method on each kind of processed
+        ones, too.
+Cost    about 12 minutes on two cores, and six trainings of two tiny networks; --tiny: minutes.
 Run     reshim study data-crimes
 """
 
+from collections.abc import Callable
+from functools import partial
+
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove
 from reshim.evaluation.quantities import Average, Difference, RankCorrelation, Score
-from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, MatrixBlock, TextBlock
+from reshim.report.blocks import (
+    Block,
+    Choice,
+    ClaimsBlock,
+    DosesBlock,
+    ImagesBlock,
+    MatrixBlock,
+    TableBlock,
+    TextBlock,
+)
 from reshim.robustness.sources import Kind, Processed
 from reshim.studies import families, lab
 from reshim.studies.embedded import Embedded
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
+from reshim.types import Reconstructor
 
 TITLE = "Data crimes: what processing flatters"
 PAPER = "Shimron, Tamir, Wang and Lustig, PNAS 2022"
@@ -32,6 +48,11 @@ UNDONE = {"interpolated": 1.0, "magnitude": 0.0, "denoised": 0.0}
 
 METHODS = families.EVERY
 RAW = "raw"
+CRIMINALS = ("U-net", "unrolled", "L1-wavelet")
+"""What is trained and tuned on processed data as well."""
+
+FOLLOWED = "unrolled"
+"""The method whose median and worst slices are shown."""
 
 
 def embedded(scale: Scale) -> Embedded:
@@ -52,6 +73,16 @@ def raw(method: str, kind: Kind) -> Score:
 def flattery(kind: Kind) -> Average:
     """How much higher scores are than on raw data, over methods."""
     return Average(tuple(Difference(at(method, kind), raw(method, kind)) for method in METHODS))
+
+
+def of_processed(name: str, kind: Kind) -> str:
+    """What rows call a method that was trained or tuned on processed data, of the highest dose."""
+    return f"{name}, made for {kind} data"
+
+
+def crime(kind: Kind, beside: Callable[[str], Score]) -> Average:
+    """How much higher methods that were made for processed data score on them, over methods."""
+    return Average(tuple(Difference(at(of_processed(name, kind), kind), beside(name)) for name in CRIMINALS))
 
 
 CLAIMS = (
@@ -82,6 +113,25 @@ CLAIMS = (
         ),
         unit="rank correlation",
     ),
+    *(
+        Claim(
+            f"{kind}-crime",
+            f"methods trained or tuned on {kind} data and tested on them score higher than those trained or "
+            "tuned on raw data and tested on these, on average",
+            LowerBoundAbove(crime(kind, partial(raw, kind=kind))),
+            paper="errors 25 to 48 % lower in some cases" if kind == "interpolated" else None,
+        )
+        for kind in DOSES
+    ),
+    *(
+        Claim(
+            f"{kind}-made-for-it",
+            f"on {kind} data, methods trained or tuned on them score higher than those of raw data do, "
+            "on average",
+            LowerBoundAbove(crime(kind, partial(at, kind=kind))),
+        )
+        for kind in DOSES
+    ),
 )
 
 
@@ -99,6 +149,43 @@ def run(study: Study) -> None:
                 keep_images=False,
                 disturbance=None if dose == UNDONE[kind] else Processed(kind, dose),
             )
+        study.show(
+            methods,
+            HOME.where,
+            lab.EVALUATION,
+            by=FOLLOWED,
+            test=HOME.label,
+            columns={"source": kind, "dose": doses[-1]},
+            disturbance=Processed(kind, doses[-1]),
+        )
+        made = made_for(study, kind)
+        for dose in (UNDONE[kind], doses[-1]):
+            study.compare(
+                made,
+                HOME.where,
+                lab.EVALUATION,
+                test=HOME.label,
+                columns={"source": kind, "dose": dose},
+                keep_images=False,
+                disturbance=None if dose == UNDONE[kind] else Processed(kind, dose),
+            )
+
+
+def made_for(study: Study, kind: Kind) -> dict[str, Reconstructor]:
+    """Networks trained, and the L1-wavelet method tuned, on processed training and validation scans."""
+    processed = Processed(kind, DOSES[kind][-1])
+    made: dict[str, Reconstructor] = {}
+    for name in CRIMINALS:
+        label = of_processed(name, kind)
+        if name in families.NETWORKS:
+            network = families.NETWORKS[name]
+            settings = lab.training(study.scale, network)
+            made[label] = study.train(label, network, HOME.where, settings, processed=processed)
+        else:
+            make, values = families.TUNED[name]
+            tried = values[:1] if study.tiny else values
+            made[label] = study.tune(label, make, tried, HOME.where, lab.SCHEME, processed)
+    return made
 
 
 def page(study: Study) -> tuple[Block, ...]:
@@ -127,13 +214,56 @@ def page(study: Study) -> tuple[Block, ...]:
             )
             for kind, unit in UNITS.items()
         ),
+        *(
+            ImagesBlock(
+                f"What it looks like: {kind} {doses[-1]:g}",
+                f"The slices with the median and the worst score of {FOLLOWED}; references are processed.",
+                examples=study.examples(
+                    HOME.label, FOLLOWED, METHODS, {"source": kind, "dose": doses[-1]}, called=kind
+                ),
+            )
+            for kind, doses in DOSES.items()
+        ),
+        *(
+            TableBlock(
+                f"Made for {kind} data, or for raw ones",
+                "The crime: the lower rows in the last column. Honest: the upper rows in the first one.",
+                rows=(
+                    *(Choice(name, {"method": name}) for name in CRIMINALS),
+                    *(
+                        Choice(of_processed(name, kind), {"method": of_processed(name, kind)})
+                        for name in CRIMINALS
+                    ),
+                ),
+                columns=(
+                    Choice(RAW, {"source": kind, "dose": UNDONE[kind]}),
+                    Choice(f"{kind} {doses[-1]:g}", {"source": kind, "dose": doses[-1]}),
+                ),
+                where=lab.SHOWN,
+            )
+            for kind, doses in DOSES.items()
+        ),
+        TableBlock(
+            "The table to copy",
+            rows=lines,
+            columns=(
+                Choice(RAW, {"source": "denoised", "dose": 0.0}),
+                *(
+                    Choice(f"{kind} {dose:g}", {"source": kind, "dose": dose})
+                    for kind, doses in DOSES.items()
+                    for dose in doses
+                ),
+            ),
+            where=lab.SHOWN,
+        ),
         TextBlock(
             "What is compared",
             paragraphs=(
-                "Methods are trained and tuned on raw scans and meet processed ones as they are; trained on "
-                "processed data they would be flattered more. Images are processed after the coils are "
-                "combined and sent through the coils' own sensitivities again, so that nothing but the "
-                "processing differs.",
+                "Methods are trained and tuned on raw scans and meet processed ones as they are, but for "
+                "those that say what they were made for: their training and validation scans were processed "
+                "in the same way, at the highest dose. Images are processed after the coils are combined "
+                "and sent through the coils' own sensitivities again, so that nothing but the processing "
+                "differs.",
             ),
         ),
     )

@@ -21,7 +21,7 @@ from torch import Tensor
 from reshim.evaluation.claims import Claim, LowerBoundAbove
 from reshim.evaluation.quantities import Average, Difference
 from reshim.evaluation.similarity import Spectrum
-from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock
+from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock
 from reshim.seeds import generator_of
 from reshim.studies import lab
 from reshim.studies.diverse import compare, learning_curves
@@ -160,13 +160,19 @@ def _among(names: Sequence[str]) -> str:
 
 
 def page(study: Study) -> tuple[Block, ...]:
-    """Claims, scores of each way to choose, training, the table to copy."""
+    """Claims, scores of each way to choose, images, training, the table to copy."""
     rows = tuple(Choice(name, {"method": called(name)}) for name in FILTERS)
     tests = tuple(test.test for test in TARGETS)
+    away, followed = TARGETS[0].label, called("retrieval")
     note = "Every network saw as many samples; every filter keeps half of the pool's scans."
     return (
         ClaimsBlock(),
         MatrixBlock("What was kept, and the score on the targets", note, rows, tests, SHOWN, True),
+        ImagesBlock(
+            f"What it looks like: {away}",
+            "The slice with the median and the one with the worst score of the half chosen by retrieval.",
+            examples=study.examples(away, followed, [called(name) for name in FILTERS]),
+        ),
         learning_curves(study, list(study.runs)),
         TableBlock("The table to copy", rows=rows, columns=tests, where=SHOWN, compare_to="random half"),
     )

@@ -22,7 +22,9 @@ from reshim.report.blocks import (
     Curve,
     CurvesBlock,
     DosesBlock,
+    ImagesBlock,
     MatrixBlock,
+    TableBlock,
     TextBlock,
 )
 from reshim.studies import lab
@@ -193,7 +195,7 @@ def spread(last: int, count: int) -> list[int]:
 
 
 def page(study: Study) -> tuple[Block, ...]:
-    """Claims, scores over training, checkpoints beside each other, validation curves of all pairs."""
+    """Claims, scores over training, checkpoints beside each other, images, curves of all pairs, the table."""
     rule = EarlyStop(**json.loads((study.folder / "tuned" / "early-stop.json").read_text()))
     over = tuple(
         DosesBlock(
@@ -243,4 +245,31 @@ def page(study: Study) -> tuple[Block, ...]:
             f"“{PEAK}” looks at Q's validation subjects and is no rule that anyone could use.",
         ),
     )
-    return (ClaimsBlock(), *over, *matrices, told, curves)
+    images = tuple(
+        ImagesBlock(
+            f"What it looks like: {pair.away.label}",
+            f"Trained on {pair.home.label}: the slices with the median and the worst score at the end.",
+            examples=study.examples(
+                pair.away.label,
+                pair.called(END),
+                [pair.called(how) for how in (PEAK, EARLY, END)],
+                called=f"from {pair.home.label}",
+            ),
+        )
+        for pair in TO_JUDGE
+    )
+    table = TableBlock(
+        "The table to copy",
+        "P is what was trained on, Q what never was.",
+        rows=tuple(
+            Choice(pair.called(how), {"method": pair.called(how)})
+            for pair in TO_JUDGE
+            for how in (PEAK, EARLY, END)
+        ),
+        columns=(
+            Choice("on P", {"test": [pair.home.label for pair in TO_JUDGE]}),
+            Choice("on Q", {"test": [pair.away.label for pair in TO_JUDGE]}),
+        ),
+        where=SHOWN,
+    )
+    return (ClaimsBlock(), *over, *matrices, *images, told, curves, table)

@@ -8,54 +8,128 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from reshim.acquire import measure, reference, without_oversampling
+from reshim.evaluation.insertion import Feature
+from reshim.evaluation.run import Evaluation
 from reshim.evaluation.store import Store
-from reshim.report.pictures import save_example
+from reshim.physics.fourier import center_crop
+from reshim.physics.masks import evaluation_seed
+from reshim.report.pictures import FOLDER, load_example, save_example
+from reshim.scans import load
+from reshim.types import Reconstructor, ScanRecord
+
+SSIM = {"metric": "ssim", "target": "mvue", "region": "support"}
+FIDELITY = {"metric": "fidelity", "target": "mvue", "region": "feature"}
+ROUND_FEATURE = 6
+"""Pixels of the close-up around a feature's window."""
 
 
 def keep_examples(
     folder: Path,
-    store: Store,
+    stores: Sequence[Store],
     keys: Mapping[str, Sequence[str]],
-    test: str,
+    name: str,
     by: str,
     labels: Sequence[str],
 ) -> tuple[str, ...]:
     """Save the two slices for an `ImagesBlock` and return their names; none where no images were kept.
 
-    `keys` are those of each method's finished rows on the test set.
+    `keys` are those of each method's finished rows on the test set; rows are those of the first store, images
+    of the first that has them.
     """
-    ranked = _ranked(store, keys[by])
-    if not ranked:
-        return ()
     names = []
-    for which, (score, scan, number) in (("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
-        name = f"{test}-{which}"
+    for which, (score, scan, number), of in _chosen(stores[0], keys[by]):
         images, scores, reference = {}, {}, None
         for label in labels:
-            found = _slice_of(store, keys[label], scan, number)
+            found = _slice_of(stores, keys[label], scan, number)
             if found is not None:
                 images[label], reference, value = found
                 scores[label] = f"SSIM {value:.3f}"
         if reference is None:
             continue
-        caption = f"{which} slice of {len(ranked)}: {scan}, slice {number}, {by} {score:.3f}"
-        save_example(folder, name, reference, images, scores, caption)
-        names.append(name)
+        caption = f"{which} slice of {of}: {scan}, slice {number}, {by} {score:.3f}"
+        save_example(folder, f"{name}-{which}", reference, images, scores, caption)
+        names.append(f"{name}-{which}")
     return tuple(names)
 
 
-def _rows_of(store: Store, key: str) -> pa.Table:
+def scans_shown(store: Store, keys: Sequence[str]) -> set[str]:
+    """The scans whose slices `keep_examples` chooses by these rows."""
+    return {scan for _, (_, scan, _), _ in _chosen(store, keys)}
+
+
+def shown_inserted(folder: Path, test: str, feature: Feature) -> tuple[str, ...]:
+    """The names of what `keep_inserted` kept."""
+    names = (f"{test}, {feature.label}-{which}" for which in ("median", "worst"))
+    return tuple(name for name in names if (folder / FOLDER / f"{name}.npz").exists())
+
+
+def keep_inserted(
+    folder: Path,
+    store: Store,
+    keys: Sequence[str],
+    records: Mapping[str, ScanRecord],
+    methods: Mapping[str, Reconstructor],
+    evaluation: Evaluation,
+    feature: Feature,
+    test: str,
+    by: str,
+) -> None:
+    """Save the slices where a method shows a feature with the median and the least fidelity, with close-ups.
+
+    What stands there with these methods is left as it is.
+    """
+    for which, (score, scan, number), of in _chosen(store, keys, FIDELITY):
+        name = f"{test}, {feature.label}-{which}"
+        caption = f"{which} slice of {of}: {scan}, slice {number}, {by} {score:.3f}"
+        if (folder / FOLDER / f"{name}.npz").exists():
+            kept = load_example(folder, name)
+            if (kept.labels, kept.caption) == (tuple(methods), caption):
+                continue
+        record = records[scan]
+        acquisition = without_oversampling(load(record, evaluation.slices))
+        changed, _, window = feature.put_into(acquisition)
+        measurement = evaluation.estimate(
+            measure(changed, evaluation.scheme, evaluation_seed(Path(record.path).name))
+        )
+        place = list(acquisition.slices).index(number)
+        images = {
+            label: center_crop(method(measurement).abs(), measurement.crop)[place].numpy()
+            for label, method in methods.items()
+        }
+        whole = reference(changed, "mvue")[place].numpy()
+        save_example(folder, name, whole, images, {}, caption, _around(window[place].numpy()))
+
+
+def _around(window: np.ndarray) -> tuple[int, int, int, int]:
+    """The square close-up around what is not 0."""
+    rows, columns = np.nonzero(window)
+    top, left = max(int(rows.min()) - ROUND_FEATURE, 0), max(int(columns.min()) - ROUND_FEATURE, 0)
+    bottom, right = int(rows.max()) + ROUND_FEATURE + 1, int(columns.max()) + ROUND_FEATURE + 1
+    return top, left, min(bottom, window.shape[0]), min(right, window.shape[1])
+
+
+def _chosen(
+    store: Store, keys: Sequence[str], score: Mapping[str, str] = SSIM
+) -> list[tuple[str, tuple[float, str, int], int]]:
+    """Which slice it is, its score, scan and number, and of how many it was chosen."""
+    ranked = _ranked(store, keys, score)
+    if not ranked:
+        return []
+    return [("median", ranked[len(ranked) // 2], len(ranked)), ("worst", ranked[0], len(ranked))]
+
+
+def _rows_of(store: Store, key: str, score: Mapping[str, str] = SSIM) -> pa.Table:
     table = pq.read_table(store.path(key))
-    chosen = {"metric": "ssim", "target": "mvue", "region": "support"}
-    for column, value in chosen.items():
+    for column, value in score.items():
         table = table.filter(pc.equal(table[column], value))
     return table
 
 
-def _ranked(store: Store, keys: Sequence[str]) -> list[tuple[float, str, int]]:
+def _ranked(store: Store, keys: Sequence[str], score: Mapping[str, str]) -> list[tuple[float, str, int]]:
     entries = []
     for key in keys:
-        table = _rows_of(store, key)
+        table = _rows_of(store, key, score)
         entries += list(
             zip(*(table[column].to_pylist() for column in ("value", "scan_id", "slice")), strict=True)
         )
@@ -63,14 +137,15 @@ def _ranked(store: Store, keys: Sequence[str]) -> list[tuple[float, str, int]]:
 
 
 def _slice_of(
-    store: Store, keys: Sequence[str], scan: str, number: int
+    stores: Sequence[Store], keys: Sequence[str], scan: str, number: int
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
     for key in keys:
-        table = _rows_of(store, key)
+        table = _rows_of(stores[0], key)
         scans, slices = table["scan_id"].to_pylist(), table["slice"].to_pylist()
-        if scans and scans[0] == scan and store.image_path(key).exists():
+        kept = [store.image_path(key) for store in stores if store.image_path(key).exists()]
+        if scans and scans[0] == scan and kept:
             place = slices.index(number)
-            with np.load(store.image_path(key), allow_pickle=False) as file:
+            with np.load(kept[0], allow_pickle=False) as file:
                 images, reference = file["images"][place], file["reference"][place]
             return images.astype(np.float32), reference.astype(np.float32), table["value"][place].as_py()
     return None

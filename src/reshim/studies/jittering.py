@@ -12,7 +12,15 @@ from dataclasses import replace
 
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
 from reshim.evaluation.quantities import Difference, Score
-from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, TableBlock, TextBlock
+from reshim.report.blocks import (
+    Block,
+    Choice,
+    ClaimsBlock,
+    DosesBlock,
+    ImagesBlock,
+    TableBlock,
+    TextBlock,
+)
 from reshim.robustness.attack import Attack, GradientAttack, RandomNoise
 from reshim.studies import families, lab
 from reshim.studies.embedded import Embedded
@@ -36,6 +44,8 @@ TRAININGS: dict[str, Objective] = {
 """Beside plain supervised training, which all studies share."""
 
 JITTERED = "jittered 5 %"
+ATTACKED = {"attack": "gradient", "budget": MIDDLE}
+"""The rows whose images are shown."""
 
 
 def embedded(scale: Scale) -> Embedded:
@@ -46,6 +56,11 @@ def embedded(scale: Scale) -> Embedded:
 def label(network: str, training: str = "") -> str:
     """What rows call a model."""
     return f"{network}, {training}" if training else network
+
+
+def ways(network: str) -> tuple[str, ...]:
+    """The models of a network, supervised first."""
+    return tuple(label(network, way) for way in ("", *TRAININGS))
 
 
 def under(network: str, training: str = "", budget: float = MIDDLE, attack: str = "gradient") -> Score:
@@ -114,11 +129,21 @@ def run(study: Study) -> None:
             keep_images=False,
             disturbance=disturbance,
         )
+        if columns == ATTACKED:
+            for network in NETWORKS:
+                study.show(
+                    {name: model for name, model in models.items() if name in ways(network)},
+                    HOME.where,
+                    evaluation,
+                    by=label(network),
+                    test=HOME.label,
+                    columns=columns,
+                    disturbance=disturbance,
+                )
 
 
 def page(study: Study) -> tuple[Block, ...]:
-    """Score against budget for each network, and a table."""
-    ways = ("", *TRAININGS)
+    """Score against budget for each network, images under attack, and a table."""
     return (
         ClaimsBlock(),
         *(
@@ -126,20 +151,27 @@ def page(study: Study) -> tuple[Block, ...]:
                 f"{network} under {kind}",
                 "Budget 0 is the clean scan.",
                 dose="budget",
-                lines=tuple(Choice(way or "supervised", {"method": label(network, way)}) for way in ways),
+                lines=tuple(
+                    Choice(way or "supervised", {"method": label(network, way)}) for way in ("", *TRAININGS)
+                ),
                 where={**lab.SHOWN, "attack": ("none", attack)},
                 x_label="norm of the perturbation over that of the samples",
             )
             for network in NETWORKS
             for attack, kind in (("gradient", "attack"), ("noise", "noise of the same norm"))
         ),
+        *(
+            ImagesBlock(
+                f"What it looks like: {network} under attack",
+                f"Each model under its own attack at {MIDDLE:.0%}: the slices with the median and the worst "
+                "score of supervised training.",
+                examples=study.examples(HOME.label, label(network), ways(network), ATTACKED, called=network),
+            )
+            for network in NETWORKS
+        ),
         TableBlock(
             "The table to copy",
-            rows=tuple(
-                Choice(label(network, way), {"method": label(network, way)})
-                for network in NETWORKS
-                for way in ways
-            ),
+            rows=tuple(Choice(name, {"method": name}) for network in NETWORKS for name in ways(network)),
             columns=(
                 Choice("clean", {"attack": "none"}),
                 *(

@@ -4,9 +4,10 @@ Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271), section 4: CLIP simi
         images against performance (correlations not to be had).
 Claim   over pairs of a single-protocol network and a protocol that no network saw, similarity and score, each
         taken relative to the mean of the networks on that protocol, rank alike.
-Data    the networks of diverse-large and its held-out protocols; of the catalog, or simulated.
-Cost    a minute beside diverse-large, 15 without it; --tiny: minutes.
-Run     reshim study similarity
+Data    the networks of diverse-large that saw all training scans, of one protocol or of all, and its held-out
+        protocols; of the catalog, or simulated.
+Cost    a minute beside diverse-large; without it, those of its trainings; --tiny: minutes.
+Run     reshim study similarity; with RESHIM_CLIP_WEIGHTS=FILE the features of CLIP, too
 """
 
 import torch
@@ -16,9 +17,19 @@ from reshim.acquire import reference
 from reshim.digest import digest
 from reshim.evaluation.claims import Claim, LowerBoundAbove
 from reshim.evaluation.quantities import Average, Difference, Quantity, RankCorrelation
-from reshim.evaluation.similarity import EfficientNet, Similarity
+from reshim.evaluation.similarity import Clip, EfficientNet, Similarity
 from reshim.physics.fourier import center_crop, center_pad
-from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, Point, ScatterBlock, TextBlock
+from reshim.report.blocks import (
+    Block,
+    Choice,
+    ClaimsBlock,
+    ImagesBlock,
+    MatrixBlock,
+    Point,
+    ScatterBlock,
+    TableBlock,
+    TextBlock,
+)
 from reshim.scans import load
 from reshim.studies import lab
 from reshim.studies.diverse import Part, called, compare
@@ -34,11 +45,23 @@ PAPER = "Lin and Heckel, ICML 2024"
 NETWORKS = LARGE.networks
 MOST_TRAINING_SCANS = 32
 SINGLES = tuple(Part.of(each) for each in LARGE.singles)
-FEATURES = {
-    "similarity": ("spectrum and gradients", Similarity()),
-    "similarity-efficientnet": ("EfficientNet", Similarity(EfficientNet())),
-}
-"""Metric of the rows: the features, in words, and what measures it."""
+UNION = LARGE.union
+
+Features = dict[str, tuple[str, Similarity]]
+
+
+def features(clip: Clip | None) -> Features:
+    """Metric of the rows: the features, in words, and what measures it; CLIP's cosine is the paper's."""
+    found = {
+        "similarity": ("spectrum and gradients", Similarity()),
+        "similarity-efficientnet": ("EfficientNet", Similarity(EfficientNet())),
+    }
+    return (
+        found if clip is None else found | {"similarity-clip": ("CLIP", Similarity(clip, standardise=False))}
+    )
+
+
+FEATURES = features(Clip.of_environment())
 
 
 def relative(network: str, part: Part, test: Distribution, metric: str) -> Quantity:
@@ -55,18 +78,23 @@ def correlation(network: str, metric: str) -> RankCorrelation:
     return RankCorrelation(alike, scores, label)
 
 
-CLAIMS = tuple(
-    Claim(
-        f"{network.removesuffix('-tiny')}-ranks-alike{metric.removeprefix('similarity')}",
-        f"{NAMES[network]}: where test images resemble the training images more ({features}), "
-        "the score is better",
-        LowerBoundAbove(correlation(network, metric)),
-        paper="positive (no figure known)",
-        unit="rank correlation",
+def claims(asked: Features) -> tuple[Claim, ...]:
+    """For every network and every kind of features."""
+    return tuple(
+        Claim(
+            f"{network.removesuffix('-tiny')}-ranks-alike{metric.removeprefix('similarity')}",
+            f"{NAMES[network]}: where test images resemble the training images more ({words}), "
+            "the score is better",
+            LowerBoundAbove(correlation(network, metric)),
+            paper="positive (no figure known)",
+            unit="rank correlation",
+        )
+        for metric, (words, _) in asked.items()
+        for network in NETWORKS
     )
-    for metric, (features, _) in FEATURES.items()
-    for network in NETWORKS
-)
+
+
+CLAIMS = claims(FEATURES)
 
 
 def embedded(scale: Scale) -> Embedded:
@@ -75,22 +103,31 @@ def embedded(scale: Scale) -> Embedded:
 
 
 def run(study: Study) -> None:
-    """Train on each protocol, score on those that were held out, and look how alike the images are."""
+    """Train on each protocol and on all, score on those held out, and look how alike the images are."""
+    looked_at = installed()
     for network in NETWORKS:
-        compare(
-            study, {called(network, part): part.train(study, network) for part in SINGLES}, LARGE.held_out
-        )
+        methods = {called(network, part): part.train(study, network) for part in (*SINGLES, UNION)}
+        compare(study, methods, LARGE.held_out)
     tests = {test.label: study.scans(test.where, "test") for test in LARGE.held_out}
     trained = {part.label: study.scans(part.where, "train")[:MOST_TRAINING_SCANS] for part in SINGLES}
-    for metric, (_, similarity) in installed().items():
+    for metric, (_, similarity) in looked_at.items():
         measure(study, trained, tests, metric, similarity)
 
 
-def installed() -> dict[str, tuple[str, Similarity]]:
-    """The features whose packages are there; claims of the others are not answered."""
+def installed() -> Features:
+    """The features whose packages are there; claims of the others are not answered.
+
+    Raises
+    ------
+    UserError
+        If weights of CLIP are named and its package or the file is not there.
+    """
+    for _, similarity in FEATURES.values():
+        if isinstance(similarity.embed, Clip):
+            similarity.embed.check()
     return {
-        metric: (features, similarity)
-        for metric, (features, similarity) in FEATURES.items()
+        metric: (words, similarity)
+        for metric, (words, similarity) in FEATURES.items()
         if not isinstance(similarity.embed, EfficientNet) or similarity.embed.installed
     }
 
@@ -102,12 +139,11 @@ def measure(
     metric: str,
     similarity: Similarity,
 ) -> None:
-    """Put into the store how much each test image resembles each training set."""
+    """Put into the store how much each test image resembles each training set, and all of them together."""
+    scans = {**trained, UNION.label: [record for some in trained.values() for record in some]}
     keys = {
-        (of, on_): digest(
-            similarity, [r.fingerprint for r in trained[of]], [r.fingerprint for r in tests[on_]]
-        )
-        for of in trained
+        (of, on_): digest(similarity, [r.fingerprint for r in scans[of]], [r.fingerprint for r in tests[on_]])
+        for of in scans
         for on_ in tests
     }
     if not all(study.store.has(key) for key in keys.values()):
@@ -116,10 +152,14 @@ def measure(
             {name: torch.cat([images(r, side) for r in some]) for name, some in trained.items()},
             {name: torch.cat([images(r, side) for r in some]) for name, some in tests.items()},
         )
+        # Nearest of all is the nearest of whichever set has it: images are taken whole, with one neighbour.
+        found |= {
+            (UNION.label, on_): torch.stack([found[of, on_] for of in trained]).amax(0) for on_ in tests
+        }
         for pair, values in found.items():
             study.store.put(keys[pair], list(rows(tests[pair[1]], values, metric, keys[pair])))
     for (of, test), key in keys.items():
-        part = next(each for each in SINGLES if each.label == of)
+        part = next(each for each in (*SINGLES, UNION) if each.label == of)
         study.finished += [(key, {"method": called(network, part), "test": test}) for network in NETWORKS]
 
 
@@ -156,27 +196,40 @@ def rows(records: list[ScanRecord], values: Tensor, metric: str, key: str) -> li
 
 
 def page(study: Study) -> tuple[Block, ...]:
-    """Claims, similarity and scores side by side, one against the other."""
+    """Claims, similarity and scores side by side, one against the other, images, the table to copy."""
     tests = tuple(test.test for test in LARGE.held_out)
     methods = {
-        network: tuple(Choice(part.label, {"method": called(network, part)}) for part in SINGLES)
+        network: tuple(Choice(part.label, {"method": called(network, part)}) for part in (*SINGLES, UNION))
         for network in NETWORKS
     }
+    first, away = NETWORKS[0], LARGE.held_out[0].label
+    shown = [called(first, part) for part in (*SINGLES, UNION)]
     blocks: list[Block] = [ClaimsBlock()]
     for network in NETWORKS:
         blocks.append(MatrixBlock(f"{NAMES[network]}: scores", "", methods[network], tests, SHOWN))
-        blocks += [scores_against(network, metric, features) for metric, (features, _) in installed().items()]
+        blocks += [scores_against(network, metric, words) for metric, (words, _) in installed().items()]
     return (
         *blocks,
         *(
             MatrixBlock(
-                f"Similarity: {features}",
+                f"Similarity: {words}",
                 "Rows: trained on.",
                 methods[NETWORKS[0]],
                 tests,
                 {**SHOWN, "metric": metric},
             )
-            for metric, (features, _) in installed().items()
+            for metric, (words, _) in installed().items()
+        ),
+        ImagesBlock(
+            f"What it looks like: {away}",
+            f"The slice with the median and the one with the worst score of the {NAMES[first]} of all.",
+            examples=study.examples(away, shown[-1], shown),
+        ),
+        TableBlock(
+            "The table to copy",
+            rows=tuple(choice for network in NETWORKS for choice in by_method(network)),
+            columns=tests,
+            where=SHOWN,
         ),
         TextBlock(
             "How similarity is measured",
@@ -184,27 +237,38 @@ def page(study: Study) -> tuple[Block, ...]:
                 "Features of the reference images (log power in rings and sectors of the spectrum with "
                 "quantiles of intensities and gradients at three scales; or the last convolution of an "
                 "EfficientNet trained on photographs), standardised over all training images; the cosine to "
-                "the nearest training image, averaged over slices. `reshim.evaluation.similarity` has CLIP "
-                "as well, from weights you name, several neighbours and patches.",
+                "the nearest training image, averaged over slices. Where RESHIM_CLIP_WEIGHTS names weights "
+                "of CLIP, its features too, as they are: the paper takes their cosine. "
+                "`reshim.evaluation.similarity` has several neighbours and patches as well.",
+                "The network of all protocols has the nearest image of any of them, so its similarity is the "
+                "highest by construction; what can be seen is whether its score is, too. It stands in no "
+                "claim here and in no line: diverse-large judges it.",
             ),
         ),
     )
 
 
-def scores_against(network: str, metric: str, features: str) -> ScatterBlock:
-    """Each network of one protocol on each held-out protocol: its score over the similarity."""
+def by_method(network: str) -> tuple[Choice, ...]:
+    """The networks of one kind under their full names."""
+    names = (called(network, part) for part in (*SINGLES, UNION))
+    return tuple(Choice(name, {"method": name}) for name in names)
+
+
+def scores_against(network: str, metric: str, words: str) -> ScatterBlock:
+    """Each network on each held-out protocol: its score over the similarity."""
     return ScatterBlock(
-        f"{NAMES[network]}: score against similarity ({features})",
-        "Each mark is a network of one protocol on one held-out protocol; a colour is a protocol.",
+        f"{NAMES[network]}: score against similarity ({words})",
+        "Each mark is a network on one held-out protocol, a colour a protocol; of each colour, the mark "
+        "furthest to the right is the network of all. The line is fitted through the others.",
         points=tuple(
             Point(
                 f"{part.label} on {test.label}",
                 {"method": called(network, part), "test": test.label, "metric": metric},
                 {"method": called(network, part), "test": test.label},
                 group=test.label,
-                in_fit=True,
+                in_fit=part != UNION,
             )
-            for part in SINGLES
+            for part in (*SINGLES, UNION)
             for test in LARGE.held_out
         ),
         where=SHOWN,

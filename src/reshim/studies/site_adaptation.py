@@ -11,7 +11,17 @@ Run     reshim study site-adaptation
 
 from reshim.evaluation.claims import Claim, LowerBoundAbove
 from reshim.evaluation.quantities import Difference, share_of_gap
-from reshim.report.blocks import Bar, Block, Choice, ClaimsBlock, DosesBlock, GapBlock, MatrixBlock
+from reshim.report.blocks import (
+    Bar,
+    Block,
+    Choice,
+    ClaimsBlock,
+    DosesBlock,
+    GapBlock,
+    ImagesBlock,
+    MatrixBlock,
+    TableBlock,
+)
 from reshim.studies import lab
 from reshim.studies.diverse import Part, called, compare, learning_curves
 from reshim.studies.embedded import Embedded
@@ -103,7 +113,7 @@ def run(study: Study) -> None:
 
 
 def page(study: Study) -> tuple[Block, ...]:
-    """Claims, the gap, quality against the number of scans, what is lost at home."""
+    """Claims, the gap, quality against the number of scans, what is lost at home, images, the table."""
     last = {name: {"method": adapted(name), "share": 1.0} for name in OBJECTIVES}
     return (
         ClaimsBlock(),
@@ -136,5 +146,27 @@ def page(study: Study) -> tuple[Block, ...]:
             tests=(HOME.test, SITE.test),
             where=SHOWN,
         ),
+        ImagesBlock(
+            f"What it looks like: {SITE.label}",
+            "The slices with the median and the worst score of the network from home; adapted on all scans.",
+            examples=study.examples(
+                SITE.label, SOURCE, (SOURCE, *map(adapted, OBJECTIVES), TARGET), {"share": 1.0}
+            ),
+        ),
         learning_curves(study, list(study.runs)),
+        TableBlock(
+            "The table to copy",
+            rows=(
+                Choice("trained at home", {"method": SOURCE}),
+                *(
+                    Choice(f"adapted by {name}, {share:.0%}", {"method": adapted(name), "share": share})
+                    for name in OBJECTIVES
+                    for share in SHARES
+                ),
+                Choice("trained at the site", {"method": TARGET}),
+            ),
+            columns=(HOME.test, SITE.test),
+            where=SHOWN,
+            compare_to="trained at home",
+        ),
     )

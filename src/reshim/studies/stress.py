@@ -16,6 +16,7 @@ from reshim.report.blocks import (
     Choice,
     ClaimsBlock,
     DosesBlock,
+    ImagesBlock,
     TableBlock,
     TextBlock,
 )
@@ -44,6 +45,8 @@ UNITS: dict[Kind, str] = {
     "wrong mask": "share of listed lines that are silent",
 }
 METHODS = families.EVERY
+FOLLOWED = "unrolled"
+"""The method whose median and worst slices are shown."""
 
 
 def embedded(scale: Scale) -> Embedded:
@@ -107,10 +110,19 @@ def run(study: Study) -> None:
                 keep_images=dose == 0,
                 disturbance=None if dose == 0 else Stress(kind, dose),
             )
+        study.show(
+            methods,
+            HOME.where,
+            lab.EVALUATION,
+            by=FOLLOWED,
+            test=HOME.label,
+            columns={"stress": kind, "dose": doses[-1]},
+            disturbance=Stress(kind, doses[-1]),
+        )
 
 
 def page(study: Study) -> tuple[Block, ...]:
-    """A dose-response curve for each artefact, and the ends of them in a table."""
+    """A dose-response curve and images for each artefact, and the ends of them in a table."""
     lines = tuple(Choice(name, {"method": name}) for name in METHODS)
     return (
         ClaimsBlock(),
@@ -125,8 +137,18 @@ def page(study: Study) -> tuple[Block, ...]:
             )
             for kind in DOSES
         ),
+        *(
+            ImagesBlock(
+                f"What it looks like: {kind} {doses[-1]:g}",
+                f"The slices with the median and the worst score of {FOLLOWED}.",
+                examples=study.examples(
+                    HOME.label, FOLLOWED, METHODS, {"stress": kind, "dose": doses[-1]}, called=kind
+                ),
+            )
+            for kind, doses in DOSES.items()
+        ),
         TableBlock(
-            "Good scans and the highest doses",
+            "The table to copy: good scans and the highest doses",
             rows=lines,
             columns=(
                 Choice("good scans", {"stress": "noise", "dose": 0.0}),

@@ -25,9 +25,11 @@ from reshim.metrics import ssim, support
 from reshim.physics.masks import evaluation_seed
 from reshim.progress import steps
 from reshim.robustness.disturbance import Disturbance
+from reshim.robustness.sources import Processed
 from reshim.scans import load
 from reshim.studies.alone import alone
-from reshim.studies.examples import keep_examples
+from reshim.studies.examples import keep_examples, keep_inserted, scans_shown
+from reshim.studies.processed import AsProcessed
 from reshim.studies.scale import Scale
 from reshim.studies.undersampled import Undersampled
 from reshim.training.display import RichDisplay
@@ -36,7 +38,7 @@ from reshim.training.run_folder import RunFolder, Trained
 from reshim.training.sampling import Group, nested_subset
 from reshim.training.settings import TrainingSettings
 from reshim.training.train import train
-from reshim.types import Measurement, Reconstructor, ScanRecord
+from reshim.types import Acquisition, Measurement, Reconstructor, ScanRecord
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Study:
     left_out: list[LeftOut] = field(default_factory=list)
     runs: dict[str, Trained] = field(default_factory=dict)
     _paths: dict[str, Path] = field(default_factory=dict)
-    _pools: dict[Scheme | None, Pool] = field(default_factory=dict)
+    _pools: dict[Undersampled | AsProcessed | None, Pool] = field(default_factory=dict)
 
     @property
     def tiny(self) -> bool:
@@ -74,6 +76,11 @@ class Study:
     def store(self) -> Store:
         """Where finished rows lie."""
         return Store(self.shared / "store")
+
+    @property
+    def pictures(self) -> Store:
+        """Where scans lie that were reconstructed once more to be looked at; their rows count nowhere."""
+        return Store(self.shared / "pictures")
 
     def scans(self, where: str, split: str | None = None) -> list[ScanRecord]:
         """Scans of a filter, of one split unless all are wanted, in the catalog's order."""
@@ -93,6 +100,7 @@ class Study:
         watch: Mapping[str, str] | None = None,
         share: float | Mapping[str, float] = 1.0,
         undersampled: Scheme | None = None,
+        processed: Processed | None = None,
     ) -> Trained:
         """Train on the filter's training split, choose the checkpoint on its validation split.
 
@@ -116,10 +124,17 @@ class Study:
         undersampled
             Training and validation scans are seen through one mask each, as a site has them that never
             samples fully: there are no references, not for the choice of the checkpoint either.
+        processed
+            Training and validation scans, and their references, are seen after this, taken for raw data.
+
+        Raises
+        ------
+        ValueError
+            If scans are to be both undersampled and processed.
         """
-        reader = None if undersampled is None else Undersampled(undersampled)
-        if undersampled not in self._pools:
-            self._pools[undersampled] = Pool(
+        reader = _reader(undersampled, processed)
+        if reader not in self._pools:
+            self._pools[reader] = Pool(
                 remove_oversampling=settings.remove_oversampling, read=load if reader is None else reader
             )
         groups = self._groups(where, share)
@@ -153,7 +168,7 @@ class Study:
                 fallback=None if fallback is None else self._paths[fallback],
                 watch=looked_at,
                 device=self.device,
-                pool=self._pools[undersampled],
+                pool=self._pools[reader],
                 display=display,
                 about={"study": self.name, "where": where},
             )
@@ -207,14 +222,20 @@ class Study:
         values: Sequence[float],
         where: str,
         scheme: Scheme,
+        processed: Processed | None = None,
     ) -> Reconstructor:
-        """Choose a method's weight by SSIM in the support on the filter's validation subjects, and say so."""
-        records = self.scans(where, "val")
+        """Choose a method's weight by SSIM in the support on the filter's validation subjects, and say so.
+
+        Scans that are `processed` are taken for raw data, as in `train`.
+        """
+        reader = _reader(None, processed)
+        records = [record if reader is None else reader.record(record) for record in self.scans(where, "val")]
         key = digest(list(values), scheme, [record.fingerprint for record in records])
         path = self.folder / "tuned" / f"{self.slug(label)}-{key[:8]}.json"
         if path.exists():
             return make(float(json.loads(path.read_text())["chosen"]))
-        pairs = [self.pair_of(record, scheme) for record in records]
+        read = load if reader is None else reader
+        pairs = [self.pair_of(record, scheme, read) for record in records]
         tuned = tune(make, values, pairs, support_ssim, larger_is_better=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         tuned.write(path)
@@ -249,26 +270,71 @@ class Study:
         return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
 
     def examples(
-        self, test: str, by: str, labels: Sequence[str], columns: Mapping[str, Any] | None = None
+        self,
+        test: str,
+        by: str,
+        labels: Sequence[str],
+        columns: Mapping[str, Any] | None = None,
+        called: str = "",
     ) -> tuple[str, ...]:
         """Keep the slices with the median and the worst SSIM of one method, as every method shows them.
 
-        `columns` name further columns of the rows to choose from, as in `compare`.
+        `columns` name further columns of the rows to choose from, as in `compare`; rows without such a column
+        are chosen from, too. `called` tells several examples of one test set apart.
         """
-        wanted = {"test": test, **(columns or {})}
-        keys = {
-            label: [
-                key
-                for key, called in self.finished
-                if called["method"] == label and wanted.items() <= called.items()
-            ]
-            for label in {*labels, by}
-        }
-        return keep_examples(self.folder, self.store, keys, test, by, labels)
+        keys = {label: self._keys(label, test, columns) for label in {*labels, by}}
+        name = f"{test}, {called}" if called else test
+        return keep_examples(self.folder, (self.store, self.pictures), keys, name, by, labels)
 
-    def pair_of(self, record: ScanRecord, scheme: Scheme) -> tuple[Measurement, Tensor]:
+    def show(
+        self,
+        methods: Mapping[str, Reconstructor],
+        where: str,
+        evaluation: Evaluation,
+        *,
+        by: str,
+        test: str,
+        columns: Mapping[str, Any] | None = None,
+        disturbance: Disturbance | None = None,
+    ) -> None:
+        """Keep the images for `examples` where `compare`, asked the same, kept none: of two scans alone."""
+        wanted = scans_shown(self.store, self._keys(by, test, columns))
+        records = [record for record in self.scans(where, "test") if record.scan_id in wanted]
+        evaluate(records, methods, evaluation, self.pictures, keep_images=True, disturbance=disturbance)
+
+    def show_inserted(
+        self,
+        methods: Mapping[str, Reconstructor],
+        where: str,
+        evaluation: Evaluation,
+        feature: Feature,
+        *,
+        by: str,
+        test: str,
+        columns: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep how every method shows a feature, where one method's fidelity is the median and the least.
+
+        `insert` was asked the same before; `reshim.studies.examples.shown_inserted` names what is kept.
+        """
+        keys = self._keys(by, test, columns)
+        records = {record.scan_id: record for record in self.scans(where, "test")}
+        keep_inserted(self.folder, self.store, keys, records, methods, evaluation, feature, test, by)
+
+    def _keys(self, label: str, test: str, columns: Mapping[str, Any] | None) -> list[str]:
+        """Those of a method's finished rows on a test set."""
+        return [
+            key
+            for key, called in self.finished
+            if (called.get("method"), called.get("test")) == (label, test)
+            and all(called.get(name, value) == value for name, value in (columns or {}).items())
+        ]
+
+    def pair_of(
+        self, record: ScanRecord, scheme: Scheme, read: Callable[[ScanRecord], Acquisition] = load
+    ) -> tuple[Measurement, Tensor]:
         """A scan's measurement, and apart from it its reference."""
-        acquisition = load(record)
+        acquisition = read(record)
         measurement = measure(
             without_oversampling(acquisition), scheme, evaluation_seed(Path(record.path).name)
         )
@@ -323,6 +389,17 @@ class Study:
 def watched_scores(line: Mapping[str, Any]) -> dict[str, float]:
     """Validation scores of the distributions that were looked at only, from a line of a training's log."""
     return {name: entry["score"] for name, entry in (line.get("watched") or {}).items()}
+
+
+def _reader(undersampled: Scheme | None, processed: Processed | None) -> Undersampled | AsProcessed | None:
+    """How scans are read; None: as they are."""
+    if undersampled is not None and processed is not None:
+        raise ValueError(
+            "scans are undersampled or processed, not both: what was processed first is not told"
+        )
+    if processed is not None:
+        return AsProcessed(processed)
+    return None if undersampled is None else Undersampled(undersampled)
 
 
 def _any_of(where: str | Mapping[str, float | None]) -> str:

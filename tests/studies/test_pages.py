@@ -1,0 +1,46 @@
+"""The page of every study has what a reader of its paper looks for: claims, images, a table to copy."""
+
+import json
+
+import pytest
+
+from reshim.catalog import Catalog
+from reshim.report.blocks import ClaimsBlock, ImagesBlock, TableBlock
+from reshim.studies import STUDIES, recipe_of
+from reshim.studies.scale import Scale
+from reshim.studies.study import Study
+
+WITHOUT_IMAGES = {
+    "diverse-large": "similarity shows what the same networks make of the same held-out scans",
+    "diverse-skew": "its networks saw the same scans in other numbers, and their images look alike",
+    "iqm-reconstruction": "it relates metrics of scans to scores",
+    "iqm-segmentation": "it relates metrics of scans to outlines of tumours",
+    "raki-vs-grappa": "it scores maps of relaxation rates over realisations of noise",
+    "shift-alarm": "it judges an alarm, not images",
+    "ttt-controls": "its variants fit the same scans as ttt-anatomy, which shows them",
+}
+WITHOUT_TABLE = {
+    "diverse-large": "that of the same networks stands on the page of similarity",
+    "ttt-controls": "a matrix of few variants is all of it",
+}
+FROM_ROWS = {
+    "ttt-cost": "it has curves of the first test scan, by name",
+    "ttt-harm": "it names the worst slices",
+}
+"""Pages that cannot be composed before there are rows."""
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study before its run: pages say which rows to show, and need none for that."""
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "early-stop.json").write_text(json.dumps({"share": 0.01}))
+    return Study("made", tmp_path, Catalog.__new__(Catalog), Scale.EMBEDDED, 0, tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if name not in FROM_ROWS])
+def test_a_page_begins_with_claims_and_has_a_table_and_images(name, study):
+    blocks = recipe_of(name).page(study)
+    assert isinstance(blocks[0], ClaimsBlock)
+    assert name in WITHOUT_TABLE or any(isinstance(block, TableBlock) for block in blocks)
+    assert name in WITHOUT_IMAGES or any(isinstance(block, ImagesBlock) for block in blocks)
