@@ -6,7 +6,7 @@ Claim   at 4x and 5x, quantitative maps from RAKI spread less over repeated nois
         not because they are blurred or biased: their error is smaller too.
 Data    simulated knees, two echoes of each, noise of the scan's own level drawn anew; raw-phantom8 where
         RESHIM_REAL_DATA names its folder; --tiny: a few small ones.
-Cost    more than 20 minutes on two cores; --tiny: under half a minute.
+Cost    about 20 minutes on one core; --tiny: under half a minute.
 Run     reshim study raki-vs-grappa
 """
 
@@ -16,8 +16,8 @@ from pathlib import Path
 from reshim.classical.grappa import Grappa
 from reshim.classical.raki import Raki
 from reshim.digest import digest
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove
-from reshim.evaluation.quantities import Difference, Score, score
+from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, PointAndInterval
+from reshim.evaluation.quantities import Difference, Ratio, Score, score
 from reshim.progress import steps
 from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, TableBlock, TextBlock
 from reshim.scans import load, open_scan
@@ -37,6 +37,9 @@ LEAST_SQUARES, TUNED, NETWORK, RESIDUAL = "GRAPPA", "GRAPPA, tuned ridge", "RAKI
 METHODS = (LEAST_SQUARES, TUNED, NETWORK, RESIDUAL)
 JUDGED = (4, 5)
 """Rates that the claims are made at."""
+PUBLISHED = {4: 0.23, 5: 0.48}
+"""How much more resilient to noise RAKI's quantitative cardiac maps are than GRAPPA's (abstract); read here
+as the share of the spread over realisations that goes away."""
 STEPS = 250
 """Of Adam, for every network."""
 RATES, SIZES = (2, 3, 4, 5, 6), (16, 32)
@@ -88,18 +91,43 @@ def smaller(method: str, than: str, metric: str) -> AllOf:
     )
 
 
+def quieter_by(rate: int) -> Ratio:
+    """The share of GRAPPA's spread that RAKI's lacks."""
+    linear, network = on(LEAST_SQUARES, SPREAD, rate), on(NETWORK, SPREAD, rate)
+    return Ratio(Difference(linear, network), linear)
+
+
 CLAIMS = (
-    Claim("noise", "maps from RAKI spread less than from GRAPPA", smaller(NETWORK, LEAST_SQUARES, SPREAD)),
-    Claim("error", "maps from RAKI are nearer to the truth", smaller(NETWORK, LEAST_SQUARES, ERROR)),
+    Claim(
+        "noise",
+        "maps from RAKI spread less than from GRAPPA",
+        smaller(NETWORK, LEAST_SQUARES, SPREAD),
+        unit="1/s",
+    ),
+    Claim(
+        "error", "maps from RAKI are nearer to the truth", smaller(NETWORK, LEAST_SQUARES, ERROR), unit="1/s"
+    ),
     Claim(
         "noise-tuned",
         "maps from RAKI spread less than from GRAPPA with a tuned ridge",
         smaller(NETWORK, TUNED, SPREAD),
+        unit="1/s",
     ),
     Claim(
         "error-tuned",
         "maps from RAKI are nearer to the truth than from GRAPPA with a tuned ridge",
         smaller(NETWORK, TUNED, ERROR),
+        unit="1/s",
+    ),
+    *(
+        Claim(
+            f"noise-share-{rate}",
+            f"at {rate}x, maps from RAKI spread less than from GRAPPA by the published share or more",
+            PointAndInterval(quieter_by(rate), at_least=PUBLISHED[rate]),
+            paper=f"{PUBLISHED[rate]:.0%} more resilient to noise (cardiac maps)".replace("%", " %"),
+            unit="share",
+        )
+        for rate in JUDGED
     ),
 )
 
