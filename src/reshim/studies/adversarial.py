@@ -4,7 +4,7 @@ Paper   M. Z. Darestani, A. Chaudhari and R. Heckel, ICML 2021 (arXiv:2102.06103
 Claim   trained and untrained methods are both sensitive to small worst-case perturbations, while noise of
         the same norm does little to any.
 Data    knees (PD, 3 T), the two central slices of each test subject; --tiny: small ones.
-Cost    about 40 minutes on two cores; --tiny: about a minute.
+Cost    about 50 minutes on one core, before the published dose came in; --tiny: about a minute.
 Run     reshim study adversarial
 """
 

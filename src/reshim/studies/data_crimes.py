@@ -4,7 +4,7 @@ Paper   E. Shimron, J. I. Tamir, K. Wang and M. Lustig, PNAS 119:e2117203119 (20
 Claim   on data that were zero-padded or otherwise processed, methods seem better than they are on raw data.
 Data    knees (PD, 1.5 T, where noise counts): as measured, zero-padded, without phase, denoised; methods are
         trained and tuned on raw scans.
-Cost    about 12 minutes on two cores; --tiny: about a minute.
+Cost    about 10 minutes on one core; --tiny: about a minute.
 Run     reshim study data-crimes
 """
 

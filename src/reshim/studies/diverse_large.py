@@ -7,7 +7,7 @@ Claim   a network of all training protocols is on no held-out protocol significa
         ones over training-set sizes.
 Data    knees (PD, PD-FS) and brains (T1, T2) at 3 T to train on; held out are two more contrasts (FLAIR, T1
         with contrast agent) and four protocols at 1.5 T; of the catalog, or simulated.
-Cost    about an hour on two cores; --tiny: minutes.
+Cost    about 57 minutes on one core, some networks trained by other studies; --tiny: minutes.
 Run     reshim study diverse-large
 """
 

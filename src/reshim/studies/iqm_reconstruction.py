@@ -5,7 +5,7 @@ Paper   S. Muthusivarajan et al., Med. Phys. 2024, doi 10.1002/mp.17059, who ask
 Claim   a noise metric of a scan correlates with the score of its reconstruction; training on the better half
         by a metric and training on the worse half give models that differ.
 Data    knees (PD and PD-FS, 3 and 1.5 T) as simulated; metrics of the fully sampled magnitude.
-Cost    about 12 minutes on two cores; --tiny: about a minute.
+Cost    about 27 minutes on one core; --tiny: about a minute.
 Run     reshim study iqm-reconstruction
 """
 

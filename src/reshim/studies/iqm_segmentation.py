@@ -5,7 +5,7 @@ Paper   S. Muthusivarajan et al., Med. Phys. 2024, doi 10.1002/mp.17059 (BraTS);
 Claim   metrics correlate with Dice; networks of the better half by inhomogeneity (CV, CJV) and of the worse
         half by PSNR outline better than those of the other half; and what does undersampling cost?
 Data    simulated brains with large lesions (FLAIR, 3 and 1.5 T); metrics of the fully sampled magnitude.
-Cost    about 15 minutes on two cores; --tiny: half a minute. Needs the extra ``segmentation`` (MONAI).
+Cost    about 24 minutes on one core; --tiny: half a minute. Needs the extra ``segmentation`` (MONAI).
 Run     reshim study iqm-segmentation
 """
 

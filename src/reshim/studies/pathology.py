@@ -7,7 +7,7 @@ Claim   inside the boxes around lesions, small (up to 1 % of the image) and larg
 Data    knees (PD-FS) and brains (FLAIR) at 3 T, each subject without and with simulated lesions; or a catalog
         with the healthy scans in folders ``healthy`` and the others in folders ``lesions``, and the boxes of
         fastMRI+ as FOLDER/annotations.csv. Simulated test subjects are many, because few have a large lesion.
-Cost    about 40 minutes on two cores; --tiny: under a minute.
+Cost    about 49 minutes on one core; --tiny: under a minute.
 Run     reshim study pathology
 """
 

@@ -8,7 +8,7 @@ Claim   a shift score from the samples tells shifted scans from usual ones of th
 Data    simulated knees under PD at 3 T (training, fitting, calibration, test) and, matched to them, brains
         under T2, T1 and T1 after contrast agent, which nothing was fitted on. Of a catalog, the knees'
         validation subjects for fitting and calibration, their test subjects and those of the others.
-Cost    about 30 minutes on two cores; --tiny: about a minute.
+Cost    about 31 minutes on one core, some networks trained by other studies; --tiny: about a minute.
 Run     reshim study shift-alarm
 """
 

@@ -5,7 +5,7 @@ Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271), section 4: CLIP simi
 Claim   over pairs of a single-protocol network and a protocol that no network saw, similarity and score, each
         taken relative to the mean of the networks on that protocol, rank alike.
 Data    the networks of diverse-large and its held-out protocols; of the catalog, or simulated.
-Cost    a minute beside diverse-large, 15 without it; --tiny: minutes.
+Cost    about 8 minutes on one core after diverse-large, which trains the same networks; --tiny: minutes.
 Run     reshim study similarity
 """
 

@@ -4,7 +4,7 @@ Paper   M. Z. Darestani, A. Chaudhari and R. Heckel, ICML 2021 (arXiv:2102.06103
 Claim   a method that reconstructs better overall also recovers fine detail better.
 Data    knees (PD, 3 T) with a feature put into every slice: squares as in the paper, and round lesions of
         three sizes; the difference that the feature makes is scored.
-Cost    about 10 minutes on two cores; --tiny: about a minute.
+Cost    about 8 minutes on one core, some networks trained by other studies; --tiny: about a minute.
 Run     reshim study small-features
 """
 

@@ -5,7 +5,7 @@ Claim   trained on undersampled scans alone, with the checkpoint chosen on under
         network is within 0.01 SSIM of supervised training on each of five protocols at 4x, and above CG-SENSE
         and the L1-wavelet method, both tuned with references; so it is at 6x and 8x.
 Data    knees (PD, PD-FS) and brains (T1, T2, FLAIR) at 3 T of the catalog, or simulated; 16 centre lines.
-Cost    about 25 minutes on two cores; --tiny: under a minute.
+Cost    about 58 minutes on one core; --tiny: under a minute.
 Run     reshim study ssdu-vs-supervised
 """
 
