@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reshim.evaluation.correlation import correlated, holds_pairs
 from reshim.evaluation.significance import rank_correlation
 from reshim.evaluation.statistics import (
     CONFIDENCE,
@@ -309,7 +310,7 @@ class Rows:
         self._scores: dict[tuple[tuple[str, Any], ...], Scores] = {}
 
     def scores(self, leaf: Score) -> Scores:
-        """Subject means of one leaf.
+        """Subject means of one leaf; where its rows hold pairs of numbers, their correlation.
 
         Raises
         ------
@@ -318,7 +319,10 @@ class Rows:
         """
         if leaf.where not in self._scores:
             try:
-                self._scores[leaf.where] = subject_means(select(self.table, dict(leaf.where)))
+                chosen = select(self.table, dict(leaf.where))
+                self._scores[leaf.where] = (
+                    correlated(chosen) if holds_pairs(chosen) else subject_means(chosen)
+                )
             except UndefinedError as error:
                 raise UndefinedError(f"{leaf.label}: {error}") from None
         return self._scores[leaf.where]
