@@ -11,13 +11,17 @@ Run     reshim study raki-vs-grappa
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from reshim.classical.grappa import Grappa
 from reshim.classical.raki import Raki
 from reshim.digest import digest
+from reshim.errors import BadScanError
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, PointAndInterval
 from reshim.evaluation.quantities import Difference, Ratio, Score, score
+from reshim.evaluation.run import LeftOut
 from reshim.progress import steps
 from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, TableBlock, TextBlock
 from reshim.scans import load, open_scan
@@ -136,27 +140,40 @@ def run(study: Study) -> None:
     """Repeat every scan under every rate; the phantom too, where there is one."""
     for test, each in plan(study.tiny).items():
         for record in study.scans(KNEES):
-            repeat(study, test, record, load(record), each)
+            repeat(study, test, record, partial(load, record), each)
     folder = os.environ.get("RESHIM_REAL_DATA")
     path = Path(folder or "") / PHANTOM / f"{PHANTOM}.h5"
     if folder and path.exists() and not study.tiny:
         scan = open_scan(path)
         each = tuple(Repeats(rate, n=2) for rate in JUDGED)
-        repeat(study, "phantom", scan.record, scan.load(None), each)
+        repeat(study, "phantom", scan.record, partial(scan.load, None), each)
 
 
-def repeat(study: Study, test: str, record: ScanRecord, scan: Acquisition, each: tuple[Repeats, ...]) -> None:
-    """Rows of every method under each repetition of one scan; those that are stored are taken."""
+def repeat(
+    study: Study, test: str, record: ScanRecord, read: Callable[[], Acquisition], each: tuple[Repeats, ...]
+) -> None:
+    """Rows of every method under each repetition of one scan; those that are stored are taken.
+
+    A scan that cannot be read is left out and named; the others go on.
+    """
     chosen = methods(study.tiny)
+    scan: Acquisition | None = None
+    finished = []
     with steps(f"{record.scan_id}, {test}", len(each) * len(chosen)) as tick:
         for repeats in each:
             for name, method in chosen.items():
                 key = key_of(record, method, repeats)
                 if not study.store.has(key):
-                    rows = rows_of(record, scan, name, method, repeats)
+                    try:
+                        scan = scan or read()
+                        rows = rows_of(record, scan, name, method, repeats)
+                    except BadScanError as error:
+                        study.left_out.append(LeftOut(record.scan_id, str(error)))
+                        return
                     study.store.put(key, [row | {"method_sha256": digest(method)} for row in rows])
-                study.finished.append((key, {"method": name, "test": test}))
+                finished.append((key, {"method": name, "test": test}))
                 tick(name)
+    study.finished += finished
 
 
 def page(study: Study) -> tuple[Block, ...]:
