@@ -6,13 +6,19 @@ import pytest
 from tests.studies.planted import leaves_of, rows_at
 
 from reshim.cli import main
-from reshim.evaluation.claims import judge
+from reshim.evaluation.claims import Claim, judge
 from reshim.rows import read_rows
-from reshim.studies import lab, recipe_of
+from reshim.studies import lab, recipe_of, ttt_acceleration, ttt_anatomy, ttt_dataset, ttt_modality
 from reshim.studies.shifts import ADAPTED, RECONCILED, UNET, UNGUARDED, Shift, wavelet_of
 
 SHIFT = Shift(lab.KNEE_PD, lab.BRAIN_T2, kinds=(UNET,))
-P, Q = SHIFT.source, SHIFT.target
+STUDIES = {
+    "ttt-acceleration, 4x to 2x": ttt_acceleration.PUBLISHED,
+    "ttt-acceleration, 2x to 4x": ttt_acceleration.HARDER,
+    "ttt-anatomy": ttt_anatomy.SHIFT,
+    "ttt-dataset": ttt_dataset.SHIFT,
+    "ttt-modality": ttt_modality.SHIFT,
+}
 
 
 def planted(
@@ -21,10 +27,13 @@ def planted(
     target: float = 0.90,
     wavelet: float = 0.78,
     reconciled: float = 0.89,
+    shift: Shift = SHIFT,
+    claims: tuple[Claim, ...] = SHIFT.claims(),
 ) -> dict:
     """Verdicts on rows: on Q, P's network has `source`, fitted `adapted`, and Q's own has `target`."""
     means = {}
-    for leaf in leaves_of(SHIFT.claims()):
+    P, Q = shift.source, shift.target
+    for leaf in leaves_of(claims):
         where = dict(leaf.where)
         method, test = where["method"], where["test"]
         if method in (wavelet_of(P), wavelet_of(Q)):
@@ -32,15 +41,16 @@ def planted(
         elif test == P.label:
             means[leaf] = 0.88
         else:
+            kind = next(each for each in shift.kinds if method.startswith(each.name))
             means[leaf] = {
-                UNET.of(P): source,
-                UNET.of(P, RECONCILED): reconciled,
-                UNET.of(P, UNGUARDED): adapted,
-                UNET.of(P, ADAPTED): adapted,
-                UNET.of(Q): target,
-                UNET.of(Q, RECONCILED): target,
+                kind.of(P): source,
+                kind.of(P, RECONCILED): reconciled,
+                kind.of(P, UNGUARDED): adapted,
+                kind.of(P, ADAPTED): adapted,
+                kind.of(Q): target,
+                kind.of(Q, RECONCILED): target,
             }[method]
-    return {claim["id"]: claim for claim in judge(rows_at(means), SHIFT.claims())}
+    return {claim["id"]: claim for claim in judge(rows_at(means), claims, resamples=1000)}
 
 
 def test_a_gap_that_is_closed_is_seen():
@@ -66,6 +76,31 @@ def test_where_a_classical_method_is_better_at_home_the_share_does_not_count():
     found = planted(adapted=0.90, wavelet=0.93)
     assert not found["home-unet"]["holds"]
     assert not found["share-unet"]["holds"]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_claims_of_each_study_are_told_on_its_own_shift(name):
+    shift = STUDIES[name]
+    rules = [claim.rule for claim in shift.claims()]
+    claims = tuple(claim for claim in recipe_of(name.split(",")[0]).CLAIMS if claim.rule in rules)
+    assert len(claims) == len(rules)
+
+    def verdicts(**levels):
+        found = planted(shift=shift, claims=claims, **levels)
+        return {ident: claim["verdict"] for ident, claim in found.items()}
+
+    closed = verdicts(adapted=0.895)
+    assert closed == dict.fromkeys(closed, "holds")
+    opened = verdicts(adapted=0.82, reconciled=0.83)
+    none = verdicts(adapted=0.80, target=0.80, reconciled=0.80)
+    for ident in closed:
+        question = ident.split("-")[0]
+        if question in ("share", "reconciled"):
+            assert (opened[ident], none[ident]) == ("contradicted", "unanswered"), ident
+        elif question in ("fit", "left"):
+            assert opened[ident] == "contradicted", ident
+        elif question == "gap":
+            assert (opened[ident], none[ident]) == ("holds", "contradicted"), ident
 
 
 def test_every_shift_has_claims_of_its_own():

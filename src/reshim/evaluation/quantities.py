@@ -29,11 +29,13 @@ from reshim.evaluation.statistics import (
 )
 
 LOWER_IS_BETTER = ("nmse", "nrmse", "rmse", "mse", "mae", "hfen", "lpips", "dists", "gmsd")
+COSTS = ("block_mse", "false", "width", "seconds", "loses")
+"""Whole names, or first words, of metrics of single studies of which a small value is a good one."""
 
 
 def lower_is_better(metric: str) -> bool:
     """Whether a small value of this metric is a good one; a suffix such as `_volume` changes nothing."""
-    return metric.split("_")[0] in LOWER_IS_BETTER
+    return metric.split("_")[0] in LOWER_IS_BETTER or metric in COSTS or metric.split(" ")[0] in COSTS
 
 
 def select(table: pa.Table, where: Mapping[str, Any]) -> pa.Table:
@@ -228,6 +230,24 @@ class Best(Worst):
 
     def __str__(self) -> str:
         return f"best of ({', '.join(map(str, self.members))})"
+
+
+@dataclass(frozen=True)
+class ShareAbove(_Combined):
+    """The share of several quantities that lie above 0: on how many of the tests there is a gain."""
+
+    members: tuple[Quantity, ...]
+
+    def parts(self) -> tuple[Quantity, ...]:
+        """The members."""
+        return self.members
+
+    def draw(self, means: Mapping[Score, np.ndarray]) -> np.ndarray:
+        """Their count over all, in each resample."""
+        return np.mean([member.draw(means) > 0 for member in self.members], axis=0)
+
+    def __str__(self) -> str:
+        return f"share above 0 of ({', '.join(map(str, self.members))})"
 
 
 @dataclass(frozen=True)
