@@ -29,6 +29,7 @@ here is on **simulated** scans and small networks, so a claim that does not appe
 these, and the published figure stands beside it.
 
 """
+UNREFUTED = "unrefuted"
 VERDICTS = {
     "holds": "It appears",
     "undecided": "Undecided at this size",
@@ -36,6 +37,9 @@ VERDICTS = {
     "unanswered": "Could not be asked",
 }
 """Of a claim; and what that means for one that a paper makes."""
+HEADINGS = {"holds": VERDICTS["holds"], UNREFUTED: "Nothing speaks against it", **VERDICTS}
+"""In the order of the page. A claim that says no more than "not significantly below", and whose interval
+holds 0, is not one that appears: too few subjects would bring it about as well."""
 
 
 def main() -> int:
@@ -100,10 +104,12 @@ def published(found: dict[str, Any]) -> str:
 
     def appears(name: str, claim: dict[str, Any]) -> str:
         verdict: str = claim["verdict"]
+        if unrefuted(claim):
+            return UNREFUTED
         return turned.get(verdict, verdict) if (name, claim["id"]) in opposed else verdict
 
     parts = ["## What the papers claim, and whether it appears here\n"]
-    for verdict, heading in VERDICTS.items():
+    for verdict, heading in HEADINGS.items():
         rows = [
             (name, claim)
             for name, summary in found.items()
@@ -119,6 +125,15 @@ def published(found: dict[str, Any]) -> str:
             parts.append(f"| [{name}](#{name}) | {claim['claim']} | {here} | {claim['paper']} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def unrefuted(claim: dict[str, Any]) -> bool:
+    """Whether a claim holds only because its interval reaches 0: nothing speaks against it."""
+    if claim["verdict"] != "holds":
+        return False
+    return any(
+        "not significantly below" in part["rule"] and part["low"] <= 0 for part in claim.get("parts", [claim])
+    )
 
 
 def section(name: str, summary: dict[str, Any]) -> str:

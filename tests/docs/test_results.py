@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_the_page_is_made_of_the_summaries(results):
 
 
 def test_what_a_paper_found_appears_where_the_claim_holds_unless_it_says_the_opposite(results):
-    shared = {"value": 0.5, "low": 0.4, "high": 0.6, "unit": "SSIM", "paper": "theirs"}
+    shared = {"value": 0.5, "low": 0.4, "high": 0.6, "rule": "> 0", "unit": "SSIM", "paper": "theirs"}
     claims = [
         {"id": "squares-mislead-not", "claim": "ours against theirs", "verdict": "holds", **shared},
         {"id": "other", "claim": "as theirs", "verdict": "holds", **shared},
@@ -36,6 +37,23 @@ def test_what_a_paper_found_appears_where_the_claim_holds_unless_it_says_the_opp
     assert "against" not in appears
     assert "ours against theirs" in does_not
     assert "of no paper" not in text
+
+
+@pytest.mark.parametrize(("low", "heading"), [(-0.001, "Nothing speaks against it"), (0.001, "It appears")])
+def test_what_is_not_refuted_appears_only_where_its_interval_leaves_0_out(results, low, heading):
+    shared = {"verdict": "holds", "value": 0.002, "high": 0.01, "unit": "SSIM", "paper": "theirs"}
+    rule = "union − best of (a, b) not significantly below 0 (97.5 %, Holm over 2)"
+    parts = [{"rule": rule, "low": low, "high": 0.01}, {"rule": rule, "low": 0.004, "high": 0.01}]
+    claims = [
+        {"id": "joined", "claim": "joined of two", "low": low, "rule": f"{rule}; and {rule}", "parts": parts},
+        {"id": "single", "claim": "one alone", "low": low, "rule": rule},
+        {"id": "gain", "claim": "an own rule", "low": -0.001, "rule": "lower end of the interval ≥ −0.003"},
+    ]
+    text = results.published({"diverse-large": {"claims": [claim | shared for claim in claims]}})
+    under = dict(re.findall(r"\*\*(.+?)\*\* \(\d\)\n(.*?)(?=\*\*|\Z)", text, re.DOTALL))
+    assert "joined of two" in under[heading]
+    assert "one alone" in under[heading]
+    assert "an own rule" in under["It appears"]
 
 
 def test_no_summary_is_of_a_tiny_run():

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from reshim.evaluation.claims import rules_of
-from reshim.evaluation.quantities import RankCorrelation, Ratio, Score
+from reshim.evaluation.quantities import RankCorrelation, Ratio, Score, ShareAbove
 from reshim.evaluation.statistics import Interval
 from reshim.rows import SCHEMA
 
@@ -20,7 +20,12 @@ def leaves_of(claims) -> list[Score]:
 
 
 def smooth(quantity, drawn):
-    """The quantity in each draw; a rank correlation, which has no slope, as the one of the values."""
+    """The quantity in each draw; of those without slope, one with: of a rank correlation that of the values,
+    of a count the member that makes it more than half.
+    """
+    if isinstance(quantity, ShareAbove):
+        members = np.sort([member.draw(drawn) for member in quantity.members], axis=0)
+        return 0.5 + members[(len(members) - 1) // 2]
     if not isinstance(quantity, RankCorrelation):
         return quantity.draw(drawn)
     first, second = (

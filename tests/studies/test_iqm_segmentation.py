@@ -1,14 +1,30 @@
 """The judge sees planted correlations, gains and costs, and none where there are none."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tests.studies.answers import verdicts
 
+from reshim.catalog import Catalog
 from reshim.cli import main
 from reshim.rows import read_rows
-from reshim.studies.iqm_segmentation import CLAIMS, SOURCES, SPLIT_BY, TEST, half, halves
+from reshim.studies import iqm_segmentation
+from reshim.studies.iqm_segmentation import (
+    CLAIMS,
+    EPOCHS,
+    SOURCES,
+    SPLIT_BY,
+    TEST,
+    Outlines,
+    _outlined,
+    half,
+    halves,
+)
+from reshim.studies.scale import Scale
+from reshim.studies.study import Study
 
 
 def planted(correlation: float, gain: float, cost: float):
@@ -44,6 +60,36 @@ def test_halves_are_equally_large_apart_and_in_the_metrics_own_direction():
     assert halves(list(values), values, "cjv") == (["a", "b"], ["d", "e"])
 
 
+def test_what_was_outlined_is_found_again_only_for_the_same_scans_and_training(tmp_path, monkeypatch):
+    trained = []
+
+    def train(volumes, masks, *, epochs, seed):
+        trained.append((len(volumes), epochs, seed))
+
+    monkeypatch.setattr(iqm_segmentation, "train_segmenter", train)
+    monkeypatch.setattr(
+        iqm_segmentation, "dice_of", lambda network, volumes, masks: dict.fromkeys(volumes, 0.5)
+    )
+    study = Study("planted", tmp_path, Catalog.__new__(Catalog), Scale.TINY, 0, tmp_path)
+    volume = torch.zeros(1, 4, 4)
+    known = Outlines(*(dict.fromkeys("abc", value) for value in (volume, volume > 0)))
+    known.fingerprints.update(a="1", b="2", c="3")
+
+    def outlined(study, chosen="ab", shown="c"):
+        found = _outlined(study, "fold 1", list(chosen), known, {"fold": dict.fromkeys(shown, volume)})
+        return list(found["fold"])
+
+    assert outlined(study) == outlined(study) == ["c"]
+    assert len(trained) == 1
+    outlined(study, chosen="a")
+    outlined(study, shown="bc")
+    outlined(replace(study, seed=1))
+    outlined(replace(study, scale=Scale.EMBEDDED))
+    known.fingerprints["a"] = "another"
+    outlined(study)
+    assert trained == [(2, 2, 0), (1, 2, 0), (2, 2, 0), (2, 2, 1), (2, EPOCHS, 0), (2, 2, 0)]
+
+
 @pytest.mark.slow
 def test_the_tiny_form_outlines_in_folds_halves_and_reconstructions(tmp_path):
     assert main(["study", "iqm-segmentation", "--tiny", "--out", str(tmp_path)]) == 0
@@ -53,6 +99,14 @@ def test_the_tiny_form_outlines_in_folds_halves_and_reconstructions(tmp_path):
     }
     assert set(SOURCES) <= {row["method"] for row in rows}
     assert {row["split"] for row in rows if row["test"] == TEST} == {"test"}
-    fold = json.loads((tmp_path / "segmenters" / "fold-1.json").read_text())
+    kept = sorted((tmp_path / "segmenters").glob("*.json"))
+    fold = json.loads(next(path for path in kept if path.name.startswith("fold-1-")).read_text())
     assert not set(fold["trained on"]) & set(fold["dice"]["fold"])
     assert "Dice on the independent test set" in (tmp_path / "index.html").read_text()
+    # Run again, it trains nothing and finds the same.
+    stamps = {path: path.stat().st_mtime_ns for path in kept}
+    rows = read_rows(tmp_path / "rows.parquet").to_pylist()
+    assert main(["study", "iqm-segmentation", "--tiny", "--out", str(tmp_path)]) == 0
+    again = sorted((tmp_path / "segmenters").glob("*.json"))
+    assert {path: path.stat().st_mtime_ns for path in again} == stamps
+    assert read_rows(tmp_path / "rows.parquet").to_pylist() == rows

@@ -23,6 +23,20 @@ def test_a_quieter_network_is_seen_and_an_equal_one_is_not():
     assert "holds" not in equal.values()
 
 
+def test_a_network_that_is_quieter_by_less_than_published_is_told_from_one_by_as_much():
+    def by(share):
+        return verdicts(CLAIMS, lambda where: 1 - share if where["method"] == NETWORK else 1.0)
+
+    found = by(0.3)
+    assert found["noise"] == found["noise-share-4"] == "holds"
+    assert found["noise-share-5"] == "contradicted"
+    assert by(0.5)["noise-share-5"] == "holds"
+
+
+def test_a_spread_is_in_its_own_unit():
+    assert {claim.unit for claim in CLAIMS} == {"1/s", "share"}
+
+
 def scan() -> Acquisition:
     measurement, _ = make_measurement(rows=40, columns=48, acceleration=1, n=1)
     everywhere = torch.ones(1, 1, 1, 48, dtype=torch.bool)

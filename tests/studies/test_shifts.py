@@ -6,13 +6,27 @@ import pytest
 from tests.studies.planted import leaves_of, rows_at
 
 from reshim.cli import main
-from reshim.evaluation.claims import judge
+from reshim.evaluation.claims import Claim, judge
 from reshim.rows import read_rows
-from reshim.studies import lab, recipe_of, ttt_shares
+from reshim.studies import (
+    lab,
+    recipe_of,
+    ttt_acceleration,
+    ttt_anatomy,
+    ttt_dataset,
+    ttt_modality,
+    ttt_shares,
+)
 from reshim.studies.shifts import ADAPTED, MANY, RECONCILED, UNET, UNGUARDED, Shift, wavelet_of
 
 SHIFT = Shift(lab.KNEE_PD, lab.BRAIN_T2, kinds=(UNET,))
-P, Q = SHIFT.source, SHIFT.target
+STUDIES = {
+    "ttt-acceleration, 4x to 2x": ttt_acceleration.PUBLISHED,
+    "ttt-acceleration, 2x to 4x": ttt_acceleration.HARDER,
+    "ttt-anatomy": ttt_anatomy.SHIFT,
+    "ttt-dataset": ttt_dataset.SHIFT,
+    "ttt-modality": ttt_modality.SHIFT,
+}
 
 
 def planted(
@@ -22,10 +36,13 @@ def planted(
     wavelet: float = 0.78,
     reconciled: float = 0.89,
     many: float = 0.885,
+    shift: Shift = SHIFT,
+    claims: tuple[Claim, ...] = SHIFT.claims(),
 ) -> dict:
     """Verdicts on rows: on Q, P's network has `source`, fitted `adapted`, and Q's own has `target`."""
     means = {}
-    for leaf in leaves_of(SHIFT.claims()):
+    P, Q = shift.source, shift.target
+    for leaf in leaves_of(claims):
         where = dict(leaf.where)
         method, test = where["method"], where["test"]
         if method in (wavelet_of(P), wavelet_of(Q)):
@@ -33,18 +50,19 @@ def planted(
         elif test == P.label:
             means[leaf] = 0.88
         else:
+            kind = next(each for each in shift.kinds if method.startswith(each.name))
             means[leaf] = {
-                UNET.of(P): source,
-                UNET.of(P, RECONCILED): reconciled,
-                UNET.of(P, UNGUARDED): adapted,
-                UNET.of(P, ADAPTED): adapted,
-                UNET.of(Q): target,
-                UNET.of(Q, RECONCILED): target,
-                UNET.of(Q, ADAPTED): target,
-                UNET.of(MANY): many,
-                UNET.of(MANY, ADAPTED): many + 0.01,
+                kind.of(P): source,
+                kind.of(P, RECONCILED): reconciled,
+                kind.of(P, UNGUARDED): adapted,
+                kind.of(P, ADAPTED): adapted,
+                kind.of(Q): target,
+                kind.of(Q, RECONCILED): target,
+                kind.of(Q, ADAPTED): target,
+                kind.of(MANY): many,
+                kind.of(MANY, ADAPTED): many + 0.01,
             }[method]
-    return {claim["id"]: claim for claim in judge(rows_at(means), SHIFT.claims())}
+    return {claim["id"]: claim for claim in judge(rows_at(means), claims, resamples=1000)}
 
 
 def test_a_gap_that_is_closed_is_seen():
@@ -66,6 +84,7 @@ def test_a_diverse_start_that_is_no_better_is_seen():
 
 
 def test_the_other_definitions_of_the_share_differ_where_the_target_gains_too():
+    P, Q = SHIFT.source, SHIFT.target
     leaf = {UNET.of(P): 0.80, UNET.of(P, ADAPTED): 0.88, UNET.of(Q): 0.90, UNET.of(Q, ADAPTED): 0.92}
     claims = {claim.id: claim for claim in SHIFT.claims()}
     wanted = {"share-unet": 0.8, "share-b-unet": 1 - 0.04 / 0.1, "share-c-unet": 0.08 / 0.12}
@@ -87,6 +106,31 @@ def test_where_a_classical_method_is_better_at_home_the_share_does_not_count():
     found = planted(adapted=0.90, wavelet=0.93)
     assert not found["home-unet"]["holds"]
     assert not found["share-unet"]["holds"]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_claims_of_each_study_are_told_on_its_own_shift(name):
+    shift = STUDIES[name]
+    rules = [claim.rule for claim in shift.claims()]
+    claims = tuple(claim for claim in recipe_of(name.split(",")[0]).CLAIMS if claim.rule in rules)
+    assert len(claims) == len(rules)
+
+    def verdicts(**levels):
+        found = planted(shift=shift, claims=claims, **levels)
+        return {ident: claim["verdict"] for ident, claim in found.items()}
+
+    closed = verdicts(adapted=0.895)
+    assert closed == dict.fromkeys(closed, "holds")
+    opened = verdicts(adapted=0.82, reconciled=0.83)
+    none = verdicts(adapted=0.80, target=0.80, reconciled=0.80)
+    for ident in closed:
+        question = ident.split("-")[0]
+        if question in ("share", "reconciled"):
+            assert (opened[ident], none[ident]) == ("contradicted", "unanswered"), ident
+        elif question in ("fit", "left") and "many" not in ident:
+            assert opened[ident] == "contradicted", ident
+        elif question == "gap":
+            assert (opened[ident], none[ident]) == ("holds", "contradicted"), ident
 
 
 def test_every_shift_has_claims_of_its_own():

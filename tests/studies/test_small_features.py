@@ -41,6 +41,12 @@ def test_detail_that_runs_against_the_score_contradicts():
     assert verdicts(CLAIMS, planted(agree=-1))["better-overall-better-detail"] == "contradicted"
 
 
+def test_where_detail_and_score_have_nothing_to_do_with_each_other_no_agreement_is_seen():
+    found = verdicts(CLAIMS, planted(agree=0))
+    for claim in ("better-overall-better-detail", "squares-tell-the-same"):
+        assert found[claim] in ("undecided", "contradicted")
+
+
 def test_size_without_effect_and_made_up_structures_are_told():
     found = verdicts(CLAIMS, planted(agree=1, by_size=0.0, false=0.5))
     assert found["larger-is-easier"] in ("undecided", "contradicted")

@@ -6,7 +6,7 @@ the note says why.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -366,7 +366,12 @@ def number(value: float) -> str:
 
 
 def write_summary(
-    folder: Path, study: str, seconds: float, data: Any, claims: Sequence[dict[str, Any]]
+    folder: Path,
+    study: str,
+    seconds: float,
+    data: Any,
+    claims: Sequence[dict[str, Any]],
+    last_run: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write `summary.json` beside first, then rename: a reader never meets half a file.
 
@@ -374,10 +379,16 @@ def write_summary(
     ----------
     data
         What was measured on, as JSON: a sentence, or a dictionary with `data_kind` and whatever describes it.
+    seconds
+        What the result took, over all runs that added to it.
     claims
         From `judge`.
+    last_run
+        What the last run by itself took.
     """
     summary = {"study": study, "seconds": round(seconds, 1), "data": data, "claims": list(claims)}
+    if last_run is not None:
+        summary["last_run"] = dict(last_run)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "summary.json"
     beside = path.with_name("summary.json.partial")

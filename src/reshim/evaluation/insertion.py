@@ -22,9 +22,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reshim.acquire import measure, without_oversampling
+from reshim.acquire import measure, sampling_of, without_oversampling
 from reshim.digest import digest
-from reshim.evaluation.run import Evaluation
+from reshim.errors import BadScanError
+from reshim.evaluation.run import Evaluation, LeftOut
 from reshim.evaluation.store import Store
 from reshim.metrics import support
 from reshim.physics.espirit import espirit_maps
@@ -113,9 +114,12 @@ def insert(
     evaluation: Evaluation,
     feature: Feature,
     store: Store,
-) -> list[tuple[str, str]]:
-    """Score how methods show a feature; (key, method) of the finished rows, those that stood included."""
-    finished = []
+) -> tuple[list[tuple[str, str]], list[LeftOut]]:
+    """Score how methods show a feature; returns (key, method) of the finished rows, those that stood
+    included, and the scans that were left out: a bad one is named, and the others go on.
+    """
+    finished: list[tuple[str, str]] = []
+    left_out: list[LeftOut] = []
     for record in records:
         wanted = {
             name: digest(
@@ -124,17 +128,25 @@ def insert(
             for name, method in methods.items()
         }
         missing = {name: methods[name] for name, key in wanted.items() if not store.has(key)}
-        if missing:
-            for name, rows in _rows(record, missing, evaluation, feature):
+        try:
+            for name, rows in _rows(record, missing, evaluation, feature) if missing else ():
                 store.put(wanted[name], [{**row, "key": wanted[name]} for row in rows])
-        finished += [(key, name) for name, key in wanted.items()]
-    return finished
+            finished += [(key, name) for name, key in wanted.items()]
+        except BadScanError as error:
+            left_out.append(LeftOut(record.scan_id, str(error)))
+    return finished, left_out
 
 
 def _rows(
     record: ScanRecord, methods: Mapping[str, Reconstructor], evaluation: Evaluation, feature: Feature
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    acquisition = without_oversampling(load(record, evaluation.slices))
+    scan = load(record, evaluation.slices)
+    if not scan.fully_sampled:
+        raise BadScanError(
+            f"{record.scan_id} is undersampled, so it is not known what a feature would have added to it; "
+            "filter with fully_sampled"
+        )
+    acquisition = without_oversampling(scan)
     changed, true, window = feature.put_into(acquisition)
     seed = evaluation_seed(Path(record.path).name)
     pair = [evaluation.estimate(measure(one, evaluation.scheme, seed)) for one in (changed, acquisition)]
@@ -146,12 +158,24 @@ def _rows(
             "data_kind",
             "subject",
             "split",
+            "view",
             "anatomy",
             "contrast",
+            "vendor",
             "field_tesla",
         )
     }
-    sampling = {"mask": evaluation.scheme.mask, "acceleration": float(evaluation.scheme.acceleration)}
+    sampled = sampling_of(pair[0], evaluation.scheme)
+    sampling = {
+        "mask": sampled.mask,
+        "acceleration": sampled.acceleration,
+        "effective_acceleration": sampled.effective_acceleration,
+        "center_lines": sampled.center_lines,
+        "mask_seed": Path(record.path).name,
+        "mask_sha256": sampled.sha256,
+        "crop_rows": changed.crop[0],
+        "crop_columns": changed.crop[1],
+    }
     plain = center_crop(_magnitude(changed), changed.crop)
     for name, method in methods.items():
         shown, without = (center_crop(method(one).abs(), one.crop) for one in pair)
@@ -162,6 +186,8 @@ def _rows(
             "method": name,
             "method_sha256": digest(method),
             "train_seed": getattr(method, "train_seed", None),
+            "adapt": "none",
+            "adapted": False,
             "target": "mvue",
             "region": "feature",
         }

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reshim.evaluation.correlation import correlated, holds_pairs
 from reshim.evaluation.significance import rank_correlation
 from reshim.evaluation.statistics import (
     CONFIDENCE,
@@ -28,11 +29,13 @@ from reshim.evaluation.statistics import (
 )
 
 LOWER_IS_BETTER = ("nmse", "nrmse", "rmse", "mse", "mae", "hfen", "lpips", "dists", "gmsd")
+COSTS = ("block_mse", "false", "width", "seconds", "loses")
+"""Whole names, or first words, of metrics of single studies of which a small value is a good one."""
 
 
 def lower_is_better(metric: str) -> bool:
     """Whether a small value of this metric is a good one; a suffix such as `_volume` changes nothing."""
-    return metric.split("_")[0] in LOWER_IS_BETTER
+    return metric.split("_")[0] in LOWER_IS_BETTER or metric in COSTS or metric.split(" ")[0] in COSTS
 
 
 def select(table: pa.Table, where: Mapping[str, Any]) -> pa.Table:
@@ -230,6 +233,24 @@ class Best(Worst):
 
 
 @dataclass(frozen=True)
+class ShareAbove(_Combined):
+    """The share of several quantities that lie above 0: on how many of the tests there is a gain."""
+
+    members: tuple[Quantity, ...]
+
+    def parts(self) -> tuple[Quantity, ...]:
+        """The members."""
+        return self.members
+
+    def draw(self, means: Mapping[Score, np.ndarray]) -> np.ndarray:
+        """Their count over all, in each resample."""
+        return np.mean([member.draw(means) > 0 for member in self.members], axis=0)
+
+    def __str__(self) -> str:
+        return f"share above 0 of ({', '.join(map(str, self.members))})"
+
+
+@dataclass(frozen=True)
 class RankCorrelation(_Combined):
     """Spearman's rank correlation of two lists of quantities, e.g. of two metrics over the same methods."""
 
@@ -309,7 +330,7 @@ class Rows:
         self._scores: dict[tuple[tuple[str, Any], ...], Scores] = {}
 
     def scores(self, leaf: Score) -> Scores:
-        """Subject means of one leaf.
+        """Subject means of one leaf; where its rows hold pairs of numbers, their correlation.
 
         Raises
         ------
@@ -318,7 +339,10 @@ class Rows:
         """
         if leaf.where not in self._scores:
             try:
-                self._scores[leaf.where] = subject_means(select(self.table, dict(leaf.where)))
+                chosen = select(self.table, dict(leaf.where))
+                self._scores[leaf.where] = (
+                    correlated(chosen) if holds_pairs(chosen) else subject_means(chosen)
+                )
             except UndefinedError as error:
                 raise UndefinedError(f"{leaf.label}: {error}") from None
         return self._scores[leaf.where]

@@ -221,6 +221,8 @@ def _rows(
         "center_lines": prepared.sampling.center_lines,
         "mask_seed": Path(record.path).name,
         "mask_sha256": prepared.sampling.sha256,
+        "crop_rows": measurement.crop[0],
+        "crop_columns": measurement.crop[1],
         **facts,
     }
     for target, image in prepared.references.items():

@@ -75,6 +75,18 @@ class Scores:
         counted = tuple(self.n_slices[index] for index in chosen) if self.n_slices else ()
         return Scores(self.values[:, chosen], tuple(subjects), self.seeds, counted, self.note)
 
+    def resampled(
+        self, of_seeds: Float[np.ndarray, "draw seed"], of_subjects: Float[np.ndarray, "draw subject"]
+    ) -> Float[np.ndarray, " draw"]:
+        """The mean in each resample, from the share that every seed and subject has in it."""
+        return np.einsum("bk,kn,bn->b", of_seeds, self.values, of_subjects, optimize=True)
+
+    def stretched(
+        self, draws: Float[np.ndarray, " draw"], observed: float, factor: float
+    ) -> Float[np.ndarray, " draw"]:
+        """Resampled means that lie `factor` times as far from the observed one."""
+        return observed + factor * (draws - observed)
+
 
 def subject_means(table: pa.Table) -> Scores:
     """Rows of one score to subject means: slice to volume to subject, each a plain mean of what is below it.
@@ -199,7 +211,9 @@ def bootstrap(
     if n_subjects < 2:
         return Interval(value, None, None, n_subjects, n_seeds, note)
     means = resampled_means(cells, resamples, seed)
-    means = observed + _stretch(cells, statistic, observed, confidence) * (means - observed)
+    factor = _stretch(cells, statistic, observed, confidence)
+    for index, cell in enumerate(cells):
+        means[:, index] = cell.stretched(means[:, index], float(observed[index]), factor)
     draws = np.sort(statistic(means))
     if np.isnan(draws).any() or not math.isfinite(value):
         return Interval(None, None, None, n_subjects, n_seeds, "undefined in some resamples")
@@ -217,7 +231,7 @@ def resampled_means(cells: Sequence[Scores], resamples: int, seed: int) -> Float
     means = np.empty((resamples, len(cells)))
     for index, cell in enumerate(cells):
         of_subjects, of_seeds = (weights[key] for key in _levels(cell))
-        means[:, index] = np.einsum("bk,kn,bn->b", of_seeds, cell.values, of_subjects, optimize=True)
+        means[:, index] = cell.resampled(of_seeds, of_subjects)
     return means
 
 

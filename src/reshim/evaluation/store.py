@@ -29,6 +29,10 @@ class Store:
         """True where the work of this key is finished."""
         return self.path(key).exists()
 
+    def keys(self) -> frozenset[str]:
+        """Of all work that is finished."""
+        return frozenset(path.stem for path in self.folder.glob("*/*.parquet"))
+
     def put(self, key: str, rows: list[dict[str, Any]]) -> None:
         """Keep finished rows; beside first, then renamed."""
         write_rows(self.path(key), rows)

@@ -18,6 +18,7 @@ from reshim.evaluation.significance import holm, sign_flip_test
 from reshim.evaluation.statistics import Interval, UndefinedError, align
 from reshim.report.blocks import Bar, GapBlock, MatrixBlock, TableBlock, Where
 from reshim.report.context import Context
+from reshim.report.glossary import aim
 from reshim.report.numbers import count, fixed, gathered, metric_name, p_text, span
 from reshim.report.tables import Table
 
@@ -42,7 +43,7 @@ def matrix(block: MatrixBlock, context: Context) -> dict[str, Any]:
     ]
     return {
         "metric": score_name(block.where),
-        "better": "lower is better" if lower_is_better(metric) else "higher is better",
+        "better": aim(metric),
         "tests": [{"label": label, "n": column["n"]} for label, column in zip(labels, columns, strict=True)],
         "lines": lines,
         "notes": gathered((line["label"], cell["note"]) for line in lines for cell in line["cells"]),

@@ -9,33 +9,13 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from reshim.evaluation.quantities import lower_is_better
 from reshim.report.blocks import MadeBlock
 from reshim.report.context import Context
+from reshim.report.glossary import METRICS, REGIONS, SUFFIXES, TARGETS, Meaning, better, meaning_of
 from reshim.report.numbers import duration, metric_name
 
 PACKAGES = ("reshim", "torch", "numpy", "h5py", "pyarrow", "fastmri")
 
-DEFINITIONS = {
-    "ssim": "Structural similarity: 7×7 uniform window, k1 0.01, k2 0.03, sample covariance, valid windows.",
-    "psnr": "10 log10(range² / mean squared error), in decibel.",
-    "nmse": "Squared error norm over squared reference norm.",
-}
-RANGES = {
-    "ssim": "data range: maximum of the cropped reference over the volume",
-    "psnr": "data range: maximum of the cropped reference over the volume",
-    "nmse": "needs no data range",
-}
-REGIONS = {
-    "all": "whole cropped image",
-    "support": "where the 7×7 mean of the reference exceeds 5 % of its volume maximum",
-    "box": "annotated boxes",
-}
-TARGETS = {
-    "mvue": "coils combined with maps of the full k-space, which no method sees",
-    "rss": "root sum of squares of the full k-space",
-    "clean": "simulated truth without noise",
-}
 ORDER = ("ssim", "psnr", "nmse")
 
 DATA_KINDS = {
@@ -81,6 +61,7 @@ def render_made(block: MadeBlock, context: Context) -> dict[str, Any]:
         ("Machine", block.machine),
         ("Versions", ", ".join(f"{name} {version}" for name, version in block.versions.items())),
         ("Data", "; ".join(data_lines(context))),
+        ("Scored on", crops(context)),
         ("Training seeds", ", ".join(map(str, context.distinct("train_seed")))),
     ]
     return {
@@ -104,6 +85,19 @@ def data_lines(context: Context) -> list[str]:
     return lines
 
 
+def crops(context: Context) -> str:
+    """The sizes of the images that were scored, where the rows know them."""
+    table, columns = context.rows.table, ["crop_rows", "crop_columns"]
+    if not set(columns) <= set(table.column_names):
+        return ""
+    sizes = {
+        (row["crop_rows"], row["crop_columns"])
+        for row in table.select(columns).group_by(columns).aggregate([]).to_pylist()
+        if row["crop_rows"] is not None
+    }
+    return ", ".join(f"{rows} × {columns} pixels" for rows, columns in sorted(sizes))
+
+
 def cards(context: Context) -> list[dict[str, Any]]:
     """One card a metric that the rows hold, the best known first."""
     found = sorted(map(str, context.distinct("metric")), key=lambda name: (name not in ORDER, *_place(name)))
@@ -123,17 +117,13 @@ def _taken(context: Context, metric: str) -> list[str]:
 
 
 def _card(metric: str, taken: Sequence[str]) -> dict[str, Any]:
-    stem, _, suffix = metric.partition("_")
-    definition = DEFINITIONS.get(stem, "Defined by the study that computed it.")
-    if suffix == "matched":
-        definition += " After matching the image's mean and deviation to the reference, slice by slice."
-    if suffix == "volume":
-        definition += " Pooled over the volume, as fastMRI does."
+    meaning = meaning_of(metric) or Meaning("Defined by whoever wrote the rows.")
+    suffix = "" if metric in METRICS else metric.partition("_")[2]
     return {
         "metric": metric_name(metric),
-        "better": "lower" if lower_is_better(metric) else "higher",
-        "definition": definition,
-        "range": RANGES.get(stem, ""),
+        "better": better(metric),
+        "definition": meaning.definition + SUFFIXES.get(suffix, ""),
+        "range": meaning.data_range,
         "taken": " · ".join(taken),
     }
 

@@ -7,7 +7,7 @@ Claim   half of the pool chosen by retrieval is, on the protocols that it was re
         random half, and than the whole pool; filters by energy and edges are better than a random half.
 Data    a pool of six protocols at 3 T; for two protocols at 1.5 T, whose validation subjects are the
         reference of retrieval and whose test subjects are scored; of the catalog, or simulated.
-Cost    about 10 minutes on two cores; --tiny: under a minute.
+Cost    about 13 minutes on one core; --tiny: under a minute.
 Run     reshim study data-filtering
 """
 

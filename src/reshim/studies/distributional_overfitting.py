@@ -6,7 +6,7 @@ Claim   a network trained on P is best on Q before its training ends; stopping w
         ceased to improve gains on Q and costs at most 0.003 SSIM on P.
 Data    four pairs P, Q to choose the rule's share and window on their validation subjects, two others to
         judge it on their test subjects; of the catalog, or simulated.
-Cost    about 10 minutes on two cores; --tiny: under a minute.
+Cost    about 15 minutes on one core; --tiny: under a minute.
 Run     reshim study distributional-overfitting
 """
 

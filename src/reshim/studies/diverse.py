@@ -17,7 +17,15 @@ from reshim.evaluation.claims import (
     LowerBoundAtLeast,
     NotSignificantlyBelow,
 )
-from reshim.evaluation.quantities import AboveLine, Average, Best, Difference, Quantity, Worst
+from reshim.evaluation.quantities import (
+    AboveLine,
+    Average,
+    Best,
+    Difference,
+    Quantity,
+    ShareAbove,
+    Worst,
+)
 from reshim.report.blocks import (
     Block,
     Choice,
@@ -273,7 +281,40 @@ class HeldOut:
                     LowerBoundAbove(Difference(worst[0], Best(tuple(worst[1:])))),
                 )
             )
+        if len(self.held_out) > 2:
+            found.append(
+                Claim(
+                    f"{start}-most",
+                    f"{kind} of all is better than the best single one on more than half of the "
+                    f"{len(self.held_out)} held-out distributions",
+                    LowerBoundAbove(ShareAbove(gains), 0.5),
+                    unit="share",
+                )
+            )
         return tuple(found)
+
+    def at_home(self) -> tuple[Claim, ...]:
+        """Claims that the network of all loses nothing where each single one was trained."""
+        return tuple(
+            Claim(
+                f"{self.name}-{network.removesuffix('-tiny')}-as-good",
+                f"{NAMES[network]} of all is within {TOLERANCE[network]:g} of each single one at its home",
+                AllOf(
+                    tuple(
+                        LowerBoundAtLeast(
+                            Difference(
+                                on(called(network, self.union), test),
+                                on(called(network, Part.of(test)), test),
+                            ),
+                            -TOLERANCE[network],
+                        )
+                        for test in self.singles
+                    )
+                ),
+                paper="no loss in distribution (no figure known)",
+            )
+            for network in self.networks
+        )
 
     def height(self, network: str, method: str = "") -> AboveLine:
         """Of a method (the network of all, unless named) above the line of the single ones of all sizes."""

@@ -4,7 +4,7 @@ Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271), sections 3 and 4, an
 Claim   one network of knees and brains is within 0.003 SSIM (U-net; ViT and VarNet 0.005) of each specialist;
         one of all brain contrasts is on knees no worse than the best of one contrast.
 Data    knees (PD, PD-FS) and brains (T1, T2, FLAIR) at 3 T of the catalog, or simulated.
-Cost    about 40 minutes on two cores, less where other studies trained the same; --tiny: minutes.
+Cost    about 30 minutes on one core, some networks trained by other studies; --tiny: minutes.
 Run     reshim study diverse-anatomy
 """
 

@@ -5,7 +5,7 @@ Claim   one network is within 0.003 SSIM (U-net; ViT and VarNet 0.005) of each c
         T1 and T2 is on FLAIR no worse than the better of both.
 Data    knees (PD, PD-FS; three training seeds) and brains (T1, T2, FLAIR) at 3 T of the catalog, or
         simulated.
-Cost    about 40 minutes on two cores, less where other studies trained the same; --tiny: minutes.
+Cost    about 59 minutes on one core, some networks trained by other studies; --tiny: minutes.
 Run     reshim study diverse-contrast
 """
 

@@ -4,7 +4,7 @@ Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271), sections 3 and 4, fi
 Claim   one network of both fields is within 0.003 SSIM (U-net; ViT and VarNet 0.005) of each specialist; one
         of both anatomies at 3 T is at 1.5 T no worse than the better of one.
 Data    knees (PD) and brains (T2) at 3 T and 1.5 T of the catalog, or simulated.
-Cost    about 30 minutes on two cores, less where other studies trained the same; --tiny: minutes.
+Cost    about 52 minutes on one core, some networks trained by other studies; --tiny: minutes.
 Run     reshim study diverse-field
 """
 

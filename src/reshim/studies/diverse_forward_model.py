@@ -7,7 +7,7 @@ Claim   one network of 2x, 4x and 8x is within 0.003 SSIM (U-net, unrolled; ViT 
         One of equispaced and random masks is under Gaussian ones no worse than the better of one.
 Data    brains T2 at 3 T under each rate and mask; 12 coils are those of the simulated 1.5 T scanner (with a
         catalog: 1.5 T against 3 T, whatever their coils).
-Cost    about an hour on two cores; --tiny: minutes.
+Cost    about 69 minutes on one core, some networks trained by other studies; --tiny: minutes.
 Run     reshim study diverse-forward-model
 """
 

@@ -6,7 +6,7 @@ Claim   one network of two scanners is within 0.003 SSIM (U-net, unrolled; ViT a
         specialist of each, and on a third no worse than the better of one.
 Data    brains T2 of three scanners: simulated ones of 3 T (16 coils), 1.5 T (12) and, unseen, 0.3 T (4); in a
         catalog of fastMRI Skyra, Aera and, unseen, Prisma.
-Cost    about 20 minutes on two cores, less where other studies trained the same; --tiny: minutes.
+Cost    about 54 minutes on one core, some networks trained by other studies; --tiny: minutes.
 Run     reshim study diverse-scanner
 """
 

@@ -6,7 +6,7 @@ Claim   a network of all scans of P and a tenth of those of Q is within 0.003 SS
         specialist of all of Q it is claimed apart. On both at 1.5 T, which no training saw, it is at or above
         the line through single-distribution networks of all training-set sizes.
 Data    knees and brains at 3 T either way round, of the catalog, or simulated.
-Cost    about 35 minutes on two cores; --tiny: minutes.
+Cost    about 19 minutes on one core, some networks trained by other studies; --tiny: minutes.
 Run     reshim study diverse-skew
 """
 

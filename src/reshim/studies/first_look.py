@@ -6,7 +6,7 @@ Claim   one model of both is as good on each as its specialist; reconciling the 
         most of the gap that the knee network has on brains, with the weights fitted to each scan before or
         not, and does no harm on knees.
 Data    simulated knees (P) and brains (Q) of the catalog's simulated scanners; --tiny: a few small ones.
-Cost    about 8 minutes on two cores; --tiny: about a minute.
+Cost    about 18 minutes on two cores, shared with other work; --tiny: about a minute.
 Run     reshim study first-look
 """
 

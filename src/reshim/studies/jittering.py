@@ -4,7 +4,7 @@ Paper   A. Krainovic, M. Soltanolkotabi and R. Heckel, NeurIPS 2023 (arXiv:2307.
 Claim   jittering is as robust against worst-case perturbations as adversarial training, at the price of
         supervised training; both cost little on clean scans.
 Data    knees (PD, 3 T), the two central slices of each test subject; --tiny: small ones.
-Cost    about 25 minutes on two cores, most of it adversarial training; --tiny: about a minute.
+Cost    about 14 minutes on one core, most of it adversarial training; --tiny: about a minute.
 Run     reshim study jittering
 """
 

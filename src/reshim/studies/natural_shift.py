@@ -4,7 +4,7 @@ Paper   M. Z. Darestani, A. Chaudhari and R. Heckel, ICML 2021 (arXiv:2102.06103
 Claim   trained methods and methods that were only tuned on one anatomy both lose on another, by similar
         amounts, and the order of methods on shifted scans is that on unshifted ones.
 Data    knees (PD, 3 T) as home; fat suppression, 1.5 T, brains, 8x and a random mask as shifts.
-Cost    about 40 minutes on two cores; --tiny: about a minute.
+Cost    about 43 minutes on one core, some networks trained by other studies; --tiny: about a minute.
 Run     reshim study natural-shift
 """
 

@@ -6,18 +6,22 @@ Claim   at 4x and 5x, quantitative maps from RAKI spread less over repeated nois
         not because they are blurred or biased: their error is smaller too.
 Data    simulated knees, two echoes of each, noise of the scan's own level drawn anew; raw-phantom8 where
         RESHIM_REAL_DATA names its folder; --tiny: a few small ones.
-Cost    more than 20 minutes on two cores; --tiny: under half a minute.
+Cost    about 20 minutes on one core; --tiny: under half a minute.
 Run     reshim study raki-vs-grappa
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from reshim.classical.grappa import Grappa
 from reshim.classical.raki import Raki
 from reshim.digest import digest
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove
-from reshim.evaluation.quantities import Difference, Score, score
+from reshim.errors import BadScanError
+from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, PointAndInterval
+from reshim.evaluation.quantities import Difference, Ratio, Score, score
+from reshim.evaluation.run import LeftOut
 from reshim.progress import steps
 from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, TableBlock, TextBlock
 from reshim.scans import load, open_scan
@@ -37,6 +41,9 @@ LEAST_SQUARES, TUNED, NETWORK, RESIDUAL = "GRAPPA", "GRAPPA, tuned ridge", "RAKI
 METHODS = (LEAST_SQUARES, TUNED, NETWORK, RESIDUAL)
 JUDGED = (4, 5)
 """Rates that the claims are made at."""
+PUBLISHED = {4: 0.23, 5: 0.48}
+"""How much more resilient to noise RAKI's quantitative cardiac maps are than GRAPPA's (abstract); read here
+as the share of the spread over realisations that goes away."""
 STEPS = 250
 """Of Adam, for every network."""
 RATES, SIZES = (2, 3, 4, 5, 6), (16, 32)
@@ -88,18 +95,43 @@ def smaller(method: str, than: str, metric: str) -> AllOf:
     )
 
 
+def quieter_by(rate: int) -> Ratio:
+    """The share of GRAPPA's spread that RAKI's lacks."""
+    linear, network = on(LEAST_SQUARES, SPREAD, rate), on(NETWORK, SPREAD, rate)
+    return Ratio(Difference(linear, network), linear)
+
+
 CLAIMS = (
-    Claim("noise", "maps from RAKI spread less than from GRAPPA", smaller(NETWORK, LEAST_SQUARES, SPREAD)),
-    Claim("error", "maps from RAKI are nearer to the truth", smaller(NETWORK, LEAST_SQUARES, ERROR)),
+    Claim(
+        "noise",
+        "maps from RAKI spread less than from GRAPPA",
+        smaller(NETWORK, LEAST_SQUARES, SPREAD),
+        unit="1/s",
+    ),
+    Claim(
+        "error", "maps from RAKI are nearer to the truth", smaller(NETWORK, LEAST_SQUARES, ERROR), unit="1/s"
+    ),
     Claim(
         "noise-tuned",
         "maps from RAKI spread less than from GRAPPA with a tuned ridge",
         smaller(NETWORK, TUNED, SPREAD),
+        unit="1/s",
     ),
     Claim(
         "error-tuned",
         "maps from RAKI are nearer to the truth than from GRAPPA with a tuned ridge",
         smaller(NETWORK, TUNED, ERROR),
+        unit="1/s",
+    ),
+    *(
+        Claim(
+            f"noise-share-{rate}",
+            f"at {rate}x, maps from RAKI spread less than from GRAPPA by the published share or more",
+            PointAndInterval(quieter_by(rate), at_least=PUBLISHED[rate]),
+            paper=f"{PUBLISHED[rate]:.0%} more resilient to noise (cardiac maps)".replace("%", " %"),
+            unit="share",
+        )
+        for rate in JUDGED
     ),
 )
 
@@ -108,27 +140,40 @@ def run(study: Study) -> None:
     """Repeat every scan under every rate; the phantom too, where there is one."""
     for test, each in plan(study.tiny).items():
         for record in study.scans(KNEES):
-            repeat(study, test, record, load(record), each)
+            repeat(study, test, record, partial(load, record), each)
     folder = os.environ.get("RESHIM_REAL_DATA")
     path = Path(folder or "") / PHANTOM / f"{PHANTOM}.h5"
     if folder and path.exists() and not study.tiny:
         scan = open_scan(path)
         each = tuple(Repeats(rate, n=2) for rate in JUDGED)
-        repeat(study, "phantom", scan.record, scan.load(None), each)
+        repeat(study, "phantom", scan.record, partial(scan.load, None), each)
 
 
-def repeat(study: Study, test: str, record: ScanRecord, scan: Acquisition, each: tuple[Repeats, ...]) -> None:
-    """Rows of every method under each repetition of one scan; those that are stored are taken."""
+def repeat(
+    study: Study, test: str, record: ScanRecord, read: Callable[[], Acquisition], each: tuple[Repeats, ...]
+) -> None:
+    """Rows of every method under each repetition of one scan; those that are stored are taken.
+
+    A scan that cannot be read is left out and named; the others go on.
+    """
     chosen = methods(study.tiny)
+    scan: Acquisition | None = None
+    finished = []
     with steps(f"{record.scan_id}, {test}", len(each) * len(chosen)) as tick:
         for repeats in each:
             for name, method in chosen.items():
                 key = key_of(record, method, repeats)
                 if not study.store.has(key):
-                    rows = rows_of(record, scan, name, method, repeats)
+                    try:
+                        scan = scan or read()
+                        rows = rows_of(record, scan, name, method, repeats)
+                    except BadScanError as error:
+                        study.left_out.append(LeftOut(record.scan_id, str(error)))
+                        return
                     study.store.put(key, [row | {"method_sha256": digest(method)} for row in rows])
-                study.finished.append((key, {"method": name, "test": test}))
+                finished.append((key, {"method": name, "test": test}))
                 tick(name)
+    study.finished += finished
 
 
 def page(study: Study) -> tuple[Block, ...]:

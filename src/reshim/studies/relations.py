@@ -1,25 +1,29 @@
 """Correlations over scans as rows, so that the judge gives them an interval over subjects.
 
 The mean of the products of two standard scores is their correlation. A row holds one scan's product, so the
-mean over rows is Pearson's correlation, or Spearman's where ranks are standardised. Subjects count alike, as
-they do to the judge, however many scans they have: means and deviations are weighted so. Ours differs from a
-bootstrap of the correlation itself: they stay those of all scans.
+mean over rows is Pearson's correlation, or Spearman's where ranks are standardised; and it holds the pair
+itself, so that each resample of subjects is ranked and standardised anew (`reshim.evaluation.correlation`).
+Subjects count alike, as they do to the judge, however many scans they have.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from reshim.evaluation.correlation import COLUMNS, RANKED, Pairs
 from reshim.evaluation.quantities import Score, score
-from reshim.evaluation.significance import ranks
+from reshim.evaluation.run import LeftOut
+from reshim.quality.metrics import Mode
+from reshim.quality.of_catalog import quality_table
+from reshim.rows import write_table
+from reshim.studies.study import Study
 from reshim.types import ScanRecord
 
 Values = Float[np.ndarray, " scan"]
 
-KINDS = ("pearson", "spearman")
+KINDS = ("pearson", RANKED)
 
 
 def correlation(what: str, among: str, kind: str = "spearman") -> Score:
@@ -45,33 +49,42 @@ def rows_of(
 
     `groups` are standardised one by one: then what differs between groups alone makes no correlation.
     """
-    names = np.array(["all"] * len(records) if groups is None else groups)
-    scans_of = Counter((record.dataset, record.subject) for record in records)
-    weights = np.array([1 / scans_of[record.dataset, record.subject] for record in records])
+    names = tuple(groups or ["all"] * len(records))
+    people = [(record.dataset, record.subject or record.scan_id) for record in records]
+    place = {person: index for index, person in enumerate(dict.fromkeys(people))}
+    subjects = np.array([place[person] for person in people], dtype=np.int64)
+    shares = np.full((1, len(place)), 1 / len(place))
     for kind in KINDS:
-        products = np.zeros(len(records))
-        for name in np.unique(names):
-            chosen = names == name
-            parts = (_standard(each[chosen], kind, weights[chosen]) for each in (first, second))
-            products[chosen] = np.multiply(*parts)
-        for record, product in zip(records, products, strict=True):
+        pairs = Pairs(first.astype(float), second.astype(float), names, subjects, kind == RANKED)
+        standard = pairs.products(pairs.weights(shares))
+        for index, record in enumerate(records):
             yield {
                 **about(record),
+                **dict(zip(COLUMNS, (float(first[index]), float(second[index]), names[index]), strict=True)),
                 "method": what,
                 "metric": kind,
                 "target": "mvue",
                 "region": "support",
                 "slice": 0,
-                "value": float(product),
+                "value": float(standard[0][0, index] * standard[1][0, index]),
             }
 
 
-def _standard(values: Values, kind: str, weights: Values) -> Values:
-    values = ranks(values) if kind == "spearman" else values
-    centred = values - np.average(values, weights=weights)
-    spread = np.sqrt(np.average(centred**2, weights=weights))
-    # A metric that is the same for all scans tells nothing: correlation 0.
-    return centred / spread if spread > 0 else np.zeros_like(centred)
+def measured(
+    study: Study, records: Sequence[ScanRecord], modes: Sequence[Mode]
+) -> dict[tuple[Mode, str], dict[str, float]]:
+    """Mode and metric to scan to value, NaN where no slice has it; kept beside the rows, to be looked at.
+
+    Scans that cannot be read are left out of the study, and named.
+    """
+    table, left_out = quality_table(records, modes)
+    write_table(study.folder / "quality.parquet", table)
+    study.left_out += [LeftOut(*line.split(": ", 1)) for line in left_out]
+    values: dict[tuple[Mode, str], dict[str, float]] = {}
+    for row in table.to_pylist():
+        value = np.nan if row["value"] is None else row["value"]
+        values.setdefault((row["mode"], row["metric"]), {})[row["scan_id"]] = value
+    return values
 
 
 def about(record: ScanRecord) -> Mapping[str, Any]:

@@ -7,16 +7,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
+
 from reshim.catalog import Catalog
 from reshim.evaluation.claims import Claim, judge, write_summary
 from reshim.report.blocks import Block, MadeBlock, Page
 from reshim.report.made import made
 from reshim.report.page import draw
 from reshim.report.page_file import write_page
-from reshim.rows import read_rows
+from reshim.rows import read_rows, write_table
 from reshim.studies.embedded import catalog_of
 from reshim.studies.scale import Scale
-from reshim.studies.study import Study, write_text
+from reshim.studies.study import Study
+from reshim.studies.took import Clock, total
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def run_study(
 
     `shared` is where scans, models and rows lie; the study's own folder by default.
     """
-    started = time.perf_counter()
+    clock = Clock.started()
     folder.mkdir(parents=True, exist_ok=True)
     shared = shared or folder
     if catalog is None:
@@ -50,19 +53,22 @@ def run_study(
     else:
         scans = Catalog.read(catalog)
     study = Study(name, folder, scans, scale, seed, shared, embedded=catalog is None, device=device)
-    recipe.run(study)
+    before = study.store.keys()
+    try:
+        recipe.run(study)
+    finally:
+        took = clock.note(study, catalog, before)
     rows_path = folder / "rows.parquet"
     study.store.collect(study.finished, rows_path)
-    rows = read_rows(rows_path)
+    rows = with_crops(read_rows(rows_path), scans)
+    write_table(rows_path, rows)
     claims: Sequence[Claim] = recipe.CLAIMS
     judged = judge(rows, claims)
-    seconds = time.perf_counter() - started
     kinds = sorted(set(rows["data_kind"].to_pylist()))
-    previous = _seconds_before(folder)
     write_summary(
         folder,
         name,
-        previous + seconds,
+        total(folder, took),
         {
             "data_kind": "/".join(kinds),
             "catalog": None if catalog is None else str(catalog),
@@ -73,8 +79,8 @@ def run_study(
             "seed": seed,
         },
         judged,
+        {name: getattr(took, name) for name in ("seconds", "processor_seconds", "new")},
     )
-    _keep_seconds(folder, previous + seconds)
     blocks: tuple[Block, ...] = (*recipe.page(study), _made(study, name, catalog))
     write_page(folder, Page(name, recipe.TITLE, question_of(recipe), recipe.PAPER, blocks))
     return Result(judged, draw(folder), [f"{scan.scan_id}: {scan.reason}" for scan in study.left_out])
@@ -92,10 +98,16 @@ def _made(study: Study, name: str, catalog: Path | None) -> MadeBlock:
     return made(f"reshim study {name}{flags} --seed {study.seed}", settings, time.strftime("%Y-%m-%d"))
 
 
-def _seconds_before(folder: Path) -> float:
-    path = folder / "seconds.txt"
-    return float(path.read_text()) if path.exists() else 0.0
-
-
-def _keep_seconds(folder: Path, seconds: float) -> None:
-    write_text(folder / "seconds.txt", f"{seconds:.1f}\n")
+def with_crops(rows: pa.Table, catalog: Catalog) -> pa.Table:
+    """The size of the images that were scored, from the catalog where rows do not say it themselves."""
+    said = catalog.table.select(["scan_id", "recon_rows", "recon_columns"]).to_pylist()
+    known = {scan["scan_id"]: (scan["recon_rows"], scan["recon_columns"]) for scan in said}
+    sizes = [known.get(scan, (None, None)) for scan in rows["scan_id"].to_pylist()]
+    for name, found in zip(("crop_rows", "crop_columns"), zip(*sizes, strict=True), strict=True):
+        told = rows[name].to_pylist() if name in rows.column_names else [None] * rows.num_rows
+        column = pa.array([own or other for own, other in zip(told, found, strict=True)], pa.int64())
+        if name in rows.column_names:
+            rows = rows.set_column(rows.column_names.index(name), name, column)
+        else:
+            rows = rows.append_column(name, column)
+    return rows

@@ -9,7 +9,7 @@ Data    simulated knees under PD at 3 T (training, fitting, calibration, test) a
         under T2, T1 and T1 after contrast agent, which nothing was fitted on. Two closer shifts beside them:
         T1 brains met by a network of T2, and PD knees at 1.5 T by one of PD-FS. Of a catalog, the knees'
         validation subjects for fitting and calibration, their test subjects and those of the others.
-Cost    about 30 minutes on two cores; --tiny: about a minute.
+Cost    about 31 minutes on one core, some networks trained by other studies; --tiny: about a minute.
 Run     reshim study shift-alarm
 """
 

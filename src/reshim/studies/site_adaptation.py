@@ -5,7 +5,7 @@ Paper   the step between none and per-scan adaptation (M. Z. Darestani, J. Liu a
 Claim   fine-tuning on all undersampled scans of the site closes more than half of the gap to a network of the
         site; more scans are better than one; at home nothing is claimed.
 Data    home: knees PD at 3 T; the site: brains T2 at 1.5 T, 4x undersampled; of the catalog, or simulated.
-Cost    about 15 minutes on two cores; --tiny: under a minute.
+Cost    about 17 minutes on one core, some networks trained by other studies; --tiny: under a minute.
 Run     reshim study site-adaptation
 """
 

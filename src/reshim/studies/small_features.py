@@ -5,7 +5,7 @@ Claim   a method that reconstructs better overall also recovers fine detail bett
 Data    knees (PD, 3 T) with a feature put into every slice: squares as in the paper, and round lesions of
         three sizes; the difference that the feature makes is scored. Beside the untrained network, which
         takes seconds a slice, all methods show a square and a lesion on two slices of each volume.
-Cost    about 25 minutes on two cores, most of it the untrained network; --tiny: about a minute.
+Cost    about 25 minutes on one core, most of it the untrained network; --tiny: about a minute.
 Run     reshim study small-features
 """
 

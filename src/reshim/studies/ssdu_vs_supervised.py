@@ -7,7 +7,7 @@ Claim   trained on undersampled scans alone, with the checkpoint chosen on under
         8x on brains are prospective, each rate a scan of its own and without a reference; all rates here are
         retrospective, full scans of one kind (knees PD at 6x and 8x) from which samples are left out.
 Data    knees (PD, PD-FS) and brains (T1, T2, FLAIR) at 3 T of the catalog, or simulated; 16 centre lines.
-Cost    about 25 minutes on two cores; --tiny: under a minute.
+Cost    about 58 minutes on one core; --tiny: under a minute.
 Run     reshim study ssdu-vs-supervised
 """
 

@@ -5,7 +5,7 @@ Paper   no single one; the artefacts that scanners show, dosed (M. Zaitsev et al
 Claim   the highest dose of every artefact costs every method; the unrolled network loses no more than
         CG-SENSE does; the order of methods stays.
 Data    knees (PD, 3 T); each artefact at three doses on the same test scans.
-Cost    about 15 minutes on two cores; --tiny: about a minute.
+Cost    about 10 minutes on one core, some networks trained by other studies; --tiny: about a minute.
 Run     reshim study stress
 """
 

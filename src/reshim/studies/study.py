@@ -252,9 +252,10 @@ class Study:
         columns: Mapping[str, Any] | None = None,
     ) -> None:
         """Score how methods show a feature that is put into the filter's test scans."""
-        finished = insert(self.scans(where, "test"), methods, evaluation, feature, self.store)
+        finished, left_out = insert(self.scans(where, "test"), methods, evaluation, feature, self.store)
         called = {"test": test, **(columns or {})}
         self.finished += [(key, {"method": method, **called}) for key, method in finished]
+        self.left_out += left_out
 
     def keep(self, rows: Sequence[Mapping[str, Any]], **columns: Any) -> None:
         """Take rows of our own making into the study's, once: no reconstruction gave them."""

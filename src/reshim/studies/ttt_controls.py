@@ -5,7 +5,7 @@ Paper   M. Z. Darestani, A. S. Chaudhari and R. Heckel, ICML 2021 (arXiv:2102.06
 Claim   none of the simple repairs closes half of a gap by itself; one solve that reconciles the network's
         image with the samples and with sparsity does.
 Data    knees PD at 3 T (P); brains T2 at 3 T, PD knees at 1.5 T and 2x (Q) of the catalog, or simulated.
-Cost    about 5 minutes on two cores after the ttt-* studies, which train the same networks; --tiny: a minute.
+Cost    about 6 minutes on one core after the ttt-* studies, which train the same networks; --tiny: a minute.
 Run     reshim study ttt-controls
 """
 

@@ -7,7 +7,7 @@ Claim   in distribution nothing is lost; at most 2 % of all slices lose 0.002 SS
 Data    knees and brains of the catalog, or simulated, at home and away; the networks of the ttt-* studies.
         Simulated test subjects are the laboratory's and, for each network and what it meets, four more; the
         alarm of each network is calibrated on forty others.
-Cost    about 25 minutes on two cores after the ttt-* studies; --tiny: about a minute.
+Cost    about 78 minutes on one core after the ttt-* studies; --tiny: about a minute.
 Run     reshim study ttt-harm
 """
 

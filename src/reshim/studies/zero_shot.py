@@ -6,7 +6,7 @@ Paper   B. Yaman, S. A. H. Hosseini and M. Akcakaya, ICLR 2022 (arXiv:2102.07737
 Claim   a trained start makes zero-shot learning better in the same time; a warm ConvDecoder reaches the cold
         one in a tenth of the steps.
 Data    knees PD at 3 T (training, tuning, warm start) and brains T2 at 3 T (test), simulated or real.
-Cost    about 40 minutes on two cores; --tiny: about a minute.
+Cost    about 41 minutes on one core, some networks trained by other studies; --tiny: about a minute.
 Run     reshim study zero-shot
 """
 
