@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from reshim.acquire import seen_through
 from reshim.training.statistics import Statistics, features
 from reshim.types import Measurement
 
@@ -29,7 +30,8 @@ class Alarm:
 
     def __call__(self, measurement: Measurement) -> float:
         """Return the shift score of a scan."""
-        distance = self.statistics.distance(features(measurement)).median().item()
+        seen = seen_through(measurement, measurement.mask)
+        distance = self.statistics.distance(features(seen)).median().item()
         return distance / _edge(self.statistics.mean.numel())
 
 
