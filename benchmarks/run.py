@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 # These tune and compare image quality rather than time anything; run them by name.
-HELPERS = {"run", "fuzz", "classical_tuning", "classical_quality"}
+HELPERS = {"run", "fuzz", "classical_tuning", "classical_quality", "adaptation_real"}
 
 
 def benchmarks() -> list[str]:

@@ -4,8 +4,10 @@ import pytest
 
 from reshim.adaptation.fitted_decoder import FittedDecoder
 from reshim.adaptation.zero_shot import ZeroShot
+from reshim.classical.sense import Sense
 from reshim.errors import UserError
-from reshim.methods import method_of, short_name
+from reshim.methods import OnDevice, method_of, short_name
+from tests.conftest import make_measurement
 
 
 def test_names_stand_for_methods_and_carry_the_budget():
@@ -23,6 +25,38 @@ def test_a_start_that_is_no_run_or_makes_no_sense_is_refused(tmp_path):
         method_of("conv-decoder:runs/knee")
     with pytest.raises(UserError, match="--adapt volume"):
         method_of("zs-ssl", adapt="volume")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("default", {"adapt": "volume", "budget_seconds": 5.0}, "--adapt volume"),
+        ("default", {"budget_seconds": 5.0}, "fits nothing"),
+        ("sense", {"adapt": "auto", "budget_seconds": 5.0}, "fits nothing"),
+        ("conv-decoder", {"budget_seconds": -1.0}, "seconds above 0"),
+        ("conv-decoder", {"budget_seconds": float("nan")}, "seconds above 0"),
+        ("zs-ssl", {"adapt_options": ("seed=1",)}, "--adapt-option 'seed=1'"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(name, arguments, words):
+    with pytest.raises(UserError, match=words):
+        method_of(name, **arguments)
+
+
+def test_a_run_that_is_left_as_it_is_takes_no_budget_and_no_options(tmp_path):
+    (tmp_path / "settings.json").write_text("{}")
+    for arguments in ({"budget_seconds": 5.0}, {"adapt_options": ("steps=3",)}):
+        with pytest.raises(UserError, match="--adapt none leaves the network as it is"):
+            method_of(str(tmp_path), **arguments)
+
+
+def test_on_another_device_a_method_still_explains_itself():
+    measurement, _ = make_measurement(rows=16, columns=18, center=6, n=2)
+    decoder = FittedDecoder(iterations=2, channels=8, layers=3, seed_shape=(4, 4))
+    there = OnDevice(decoder, "cpu").explain(measurement)
+    assert there.reason == decoder.explain(measurement).reason
+    assert there.action == ("fitted", "fitted")
+    assert OnDevice(Sense(), "cpu").explain(measurement).action == ("left", "left")
 
 
 def test_rows_tell_the_start_apart_from_the_run_itself():

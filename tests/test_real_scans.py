@@ -1,13 +1,20 @@
 """The commands on real scans: index, reconstruct, warn. Skipped where RESHIM_REAL_DATA names no folder."""
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
+import torch
 
+from reshim.acquire import Scheme, measure, without_oversampling
 from reshim.catalog import Catalog
 from reshim.cli import main
+from reshim.methods import method_of
+from reshim.physics.maps import default_estimator
+from reshim.scans import open_scan
+from tests.training.toy import run
 
 pytestmark = pytest.mark.real_data
 
@@ -56,6 +63,21 @@ def test_a_prospective_scan_is_reconstructed_with_the_mask_of_its_file(real_data
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["scores"] is None
     assert 7 < card["effective_acceleration"] < 9
+
+
+def test_auto_on_a_real_brain_sees_nothing_that_was_not_acquired(real_data, tmp_path):
+    run(tmp_path / "toy", epochs=1)
+    method = method_of(str(tmp_path / "toy"), "auto")
+    acquisition = open_scan(real_data / "raw-brain16-96" / "raw-brain16-96.h5").load(None)
+    measurement = default_estimator(measure(without_oversampling(acquisition), Scheme(center_lines=16), 1))
+    outcome = method.explain(measurement)
+    assert "beyond what training saw" in outcome.reason[0]
+    assert outcome.action[0] in ("reconciled", "classical")
+    assert torch.isfinite(torch.view_as_real(outcome.image)).all()
+    spoilt = torch.where(measurement.mask, measurement.kspace, torch.nan)
+    blind = method.explain(replace(measurement, kspace=spoilt))
+    assert torch.equal(blind.image, outcome.image)
+    assert blind.reason == outcome.reason
 
 
 def test_every_real_scan_is_indexed(real_data, tmp_path):

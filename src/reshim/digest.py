@@ -11,7 +11,8 @@ from typing import Any
 def digest(*parts: Any) -> str:
     """SHA-256 of plain values, paths, dataclasses, functions, networks and objects that carry a ``digest``.
 
-    A dataclass field with ``metadata={"digest": False}`` only looks on and does not count.
+    A dataclass field with ``metadata={"digest": False}`` only looks on and does not count. One with
+    ``"unless default"`` came later and does by default what was done before: it counts where it was changed.
 
     Raises
     ------
@@ -35,7 +36,7 @@ def _plain(value: Any) -> Any:
     if isinstance(own, str):
         return own
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        counted = [field for field in dataclasses.fields(value) if field.metadata.get("digest", True)]
+        counted = [field for field in dataclasses.fields(value) if _counts(field, getattr(value, field.name))]
         fields = {field.name: _plain(getattr(value, field.name)) for field in counted}
         return {"is": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
     if hasattr(value, "state_dict"):
@@ -45,6 +46,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Iterable):
         return [_plain(item) for item in value]
     raise TypeError(f"{value!r} has no digest; give it a `digest` attribute or make it a dataclass")
+
+
+def _counts(field: "dataclasses.Field[Any]", value: Any) -> bool:
+    rule = field.metadata.get("digest", True)
+    return bool(rule) and (rule != "unless default" or value != field.default)
 
 
 def _network(network: Any) -> str:

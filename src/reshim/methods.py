@@ -5,12 +5,12 @@ A name is a classical method, ``default``, a method that trains on the scan itse
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reshim.errors import UserError
-from reshim.types import Image, Measurement, Reconstructor
+from reshim.types import Image, Measurement, Outcome, Reconstructor
 
 SELF_TRAINED = ("conv-decoder", "zs-ssl")
 """Methods that fit a network to every slice by themselves."""
@@ -25,7 +25,17 @@ class OnDevice:
 
     def __call__(self, measurement: Measurement) -> Image:
         """Return the image where the measurement was."""
-        return self.method(measurement.to(self.device)).to(measurement.kspace.device)
+        return self.explain(measurement).image
+
+    def explain(self, measurement: Measurement) -> Outcome:
+        """The same, with what the method says of it."""
+        explain, there = getattr(self.method, "explain", None), measurement.to(self.device)
+        if explain is None:
+            image = self.method(there)
+            outcome = Outcome(image, (False,) * image.shape[0], ("",) * image.shape[0])
+        else:
+            outcome = explain(there)
+        return replace(outcome, image=outcome.image.to(measurement.kspace.device))
 
 
 def checked_device(device: str) -> str:
@@ -48,35 +58,58 @@ def checked_device(device: str) -> str:
 
 
 def method_of(
-    name: str, adapt: str = "none", budget_seconds: float | None = None, device: str = "cpu"
+    name: str,
+    adapt: str = "none",
+    budget_seconds: float | None = None,
+    device: str = "cpu",
+    adapt_options: Sequence[str] = (),
 ) -> Reconstructor:
-    """The reconstructor behind a METHOD name.
+    """The reconstructor behind a METHOD name; `adapt_options` are ``NAME=VALUE`` settings of a fit.
 
     Raises
     ------
     UserError
-        For a name that is neither a method nor a RUN folder, or a method that has nothing to adapt.
+        For a name that is neither a method nor a RUN folder, a method that has nothing to adapt, or a budget
+        or an option that nothing would heed.
     """
     from reshim.classical import METHODS
 
-    if name == "default":
-        from reshim.default import default_method
-
-        return _on(default_method(), device)
     kind = name.partition(":")[0]
-    if name in METHODS or kind in SELF_TRAINED:
+    if budget_seconds is not None and not 0 < budget_seconds < float("inf"):
+        raise UserError(f"--budget {budget_seconds}: give seconds above 0")
+    if name == "default" or name in METHODS or kind in SELF_TRAINED:
         if adapt not in ("none", "auto"):
             raise UserError(
-                f"--adapt {adapt} fits the weights of a trained network to the scan, and {name!r} has none; "
+                f"--adapt {adapt} mends what a trained network makes of the scan, and {name!r} has none; "
                 "give --with a RUN folder, or --adapt none"
             )
-        return _on(METHODS[name]() if name in METHODS else self_trained(name, budget_seconds), device)
+        if budget_seconds is not None and kind not in SELF_TRAINED:
+            raise UserError(
+                f"--budget bounds methods that fit something to the scan, and {name!r} fits nothing; leave "
+                f"it out, or give --with a RUN folder and --adapt, or one of {', '.join(SELF_TRAINED)}"
+            )
+        if adapt_options:
+            raise UserError(
+                f"--adapt-option {adapt_options[0]!r} changes how a RUN is fitted, and {name!r} is none; "
+                "leave it out"
+            )
+        return _on(_without_run(name, budget_seconds), device)
     if not (Path(name) / "settings.json").exists():
         raise UserError(
             f"{name!r} is neither a method nor a RUN folder; methods are "
             f"{sorted((*METHODS, *SELF_TRAINED))} and 'default'"
         )
-    return run_method(Path(name), adapt, budget_seconds, device)
+    return run_method(Path(name), adapt, budget_seconds, device, adapt_options)
+
+
+def _without_run(name: str, budget_seconds: float | None) -> Reconstructor:
+    from reshim.classical import METHODS
+
+    if name == "default":
+        from reshim.default import default_method
+
+        return default_method()
+    return METHODS[name]() if name in METHODS else self_trained(name, budget_seconds)
 
 
 def self_trained(name: str, budget_seconds: float | None = None) -> Reconstructor:
@@ -112,16 +145,34 @@ def _on(method: Reconstructor, device: str) -> Reconstructor:
     return method if device == "cpu" else OnDevice(method, device)
 
 
-def run_method(folder: Path, adapt: str, budget_seconds: float | None, device: str = "cpu") -> Reconstructor:
-    """A trained network, as it is or adapted to each scan."""
+def run_method(
+    folder: Path,
+    adapt: str,
+    budget_seconds: float | None,
+    device: str = "cpu",
+    adapt_options: Sequence[str] = (),
+) -> Reconstructor:
+    """A trained network, as it is or adapted to each scan.
+
+    Raises
+    ------
+    UserError
+        For a budget or options where nothing is adapted, and as `reshim.adaptation.modes.adapted` does.
+    """
     from reshim.training.run_folder import load_run
 
+    if adapt == "none" and (budget_seconds is not None or adapt_options):
+        given = "--budget" if budget_seconds is not None else f"--adapt-option {adapt_options[0]!r}"
+        raise UserError(
+            f"{given} is about adapting, and --adapt none leaves the network as it is; give --adapt, or "
+            "leave it out"
+        )
     run = load_run(folder, device=device)
     if adapt == "none":
         return run
     from reshim.adaptation.modes import adapted
 
-    return adapted(run, adapt, budget_seconds, alarm_of(folder), foreteller_of(run))
+    return adapted(run, adapt, budget_seconds, alarm_of(folder), foreteller_of(run), adapt_options)
 
 
 def alarm_of(folder: Path) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -24,7 +24,7 @@ from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
 from reshim.scans import open_scan
 from reshim.training.run_folder import load_run
-from reshim.types import Acquisition, Image, Measurement, Outcome, Reconstructor, ScanRecord
+from reshim.types import Acquisition, Action, Image, Measurement, Outcome, Reconstructor, ScanRecord
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,13 @@ class Request:
     """METHOD name or RUN folder."""
 
     adapt: str = "none"
-    """none, slice, volume, auto or reference."""
+    """none, reconcile, slice, volume, auto or reference."""
+
+    adapt_options: tuple[str, ...] = ()
+    """``NAME=VALUE`` settings of slice, volume and reference."""
 
     budget_seconds: float | None = None
-    """Wall time that adaptation may take for the scan."""
+    """Wall time that the method may take for the scan, after the coil maps."""
 
     scheme: Scheme | None = None
     """Undersample a fully sampled scan first and score against its own reference; None takes it as it is."""
@@ -63,6 +66,9 @@ class Card:
     scan: str
     method: str
     adapt: dict[str, Any]
+    """The mode ``asked`` for; in how many slices (``done`` ``of_slices``) fitted weights were handed out, and
+    ``why``. What each slice's image is stands in ``action``, and ``counts`` counts that."""
+
     effective_acceleration: float
     seconds: float
     shift_score: float | None = None
@@ -88,7 +94,9 @@ def reconstruct_file(path: Path, request: Request, folder: Path) -> Card:
         If the method or what is asked of it does not fit the scan.
     """
     scan = open_scan(path)
-    method = method_of(request.method, request.adapt, request.budget_seconds, request.device)
+    method = method_of(
+        request.method, request.adapt, request.budget_seconds, request.device, request.adapt_options
+    )
     acquisition = scan.load(request.slices)
     images, card = reconstruct_acquisition(acquisition, method, request, path.name, scan.record)
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,6 +143,8 @@ def reconstruct_acquisition(
             "done": sum(outcome.adapted),
             "of_slices": len(outcome.adapted),
             "why": sorted(set(outcome.reason) - {""}),
+            "action": list(outcome.action),
+            "counts": {action: outcome.action.count(action) for action in get_args(Action)},
         },
         effective_acceleration=sampling.effective_acceleration,
         seconds=seconds,

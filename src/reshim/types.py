@@ -150,6 +150,11 @@ class Reconstructor(Protocol):
         ...
 
 
+Action: TypeAlias = Literal["left", "reconciled", "fitted", "classical"]
+"""What was done to a slice: nothing; its image was reconciled with the samples and no weight moved; weights
+were fitted to it (and the image reconciled, where the method does that); a classical image took its place."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a method that may adapt hands back: the image, and for each slice what was done and why."""
@@ -160,6 +165,14 @@ class Outcome:
 
     earlier_seconds: float = 0.0
     """Time that went into the image before this call, where a method remembers what it did."""
+
+    action: tuple[Action, ...] = ()
+    """What each slice's image is; unless given, fitted where adapted and else left."""
+
+    def __post_init__(self) -> None:
+        if not self.action:
+            told = tuple("fitted" if adapted else "left" for adapted in self.adapted)
+            object.__setattr__(self, "action", told)
 
 
 @dataclass(frozen=True, slots=True)

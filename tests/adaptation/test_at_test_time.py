@@ -2,16 +2,18 @@
 
 import copy
 import dataclasses
+from typing import ClassVar
 
 import pytest
 import torch
 from tests.conftest import make_measurement
 from torch import nn
 
-from reshim.adaptation.at_test_time import AdaptedAtTestTime, fold_error
+from reshim.adaptation.at_test_time import AdaptedAtTestTime, fold_error, on_virtual_coils
 from reshim.adaptation.folds import split_folds
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.classical.sense import Sense
+from reshim.physics.sense import SenseOperator
 
 
 class Gain(nn.Module):
@@ -99,6 +101,76 @@ def test_an_exhausted_budget_ends_the_fit_at_once():
     measurement, _ = make_measurement()
     outcome = adapt(0.6, 0.7, budget_seconds=0.0, steps=10_000, patience=10_000).explain(measurement)
     assert not any(outcome.adapted)
+
+
+class Watching(Gain):
+    """Remembers which slices it was fitted to, whatever copy of it was."""
+
+    seen: ClassVar[set[int]] = set()
+
+    def forward(self, measurement):
+        if torch.is_grad_enabled():
+            self.seen.update(measurement.slices)
+        return super().forward(measurement)
+
+
+def test_a_few_slices_are_fitted_and_all_of_them_get_the_weights():
+    measurement, image = make_measurement(columns=88, n=5, noise=1e-3)
+    Watching.seen.clear()
+    settings = {**SETTINGS, "fit_slices": 2, "judge_share": 0.1}
+    outcome = AdaptedAtTestTime(Watching(0.6), Gain(0.6), **settings).explain(measurement)
+    assert Watching.seen == {1, 3}
+    assert outcome.adapted == (True,) * 5
+    assert ((outcome.image - image).norm(dim=(-2, -1)) < 0.15 * image.norm(dim=(-2, -1))).all()
+    few = adapt(0.6, 0.6, fit_slices=9, steps=4)(measurement)
+    assert torch.equal(few, adapt(0.6, 0.6, steps=4)(measurement))
+
+
+def test_virtual_coils_see_the_image_as_a_combination_of_the_coils_does():
+    measurement, image = make_measurement(n=2, dtype=torch.complex128)
+    fewer = on_virtual_coils(measurement, 4)
+    assert fewer.kspace.shape[1] == fewer.maps.shape[2] == 4
+    folds = split_folds(measurement)
+    assert fold_error(image, fewer, folds.fit).max() < 1e-10
+    predicted = SenseOperator.of(fewer).forward(image[:, None])
+    torch.testing.assert_close(predicted, fewer.kspace)
+    every = on_virtual_coils(measurement, 6)
+    torch.testing.assert_close(
+        every.kspace.abs().square().sum(1), measurement.kspace.abs().square().sum(1), rtol=1e-10, atol=1e-12
+    )
+    assert fewer.kspace.norm() > 0.95 * measurement.kspace.norm()
+    assert all(
+        torch.equal(on_virtual_coils(measurement.item(index), 4).kspace[0], fewer.kspace[index])
+        for index in range(2)
+    )
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_fit_on_virtual_coils_repairs_a_wrong_gain(share):
+    measurement, image = make_measurement(columns=88, n=2, noise=1e-3)
+    outcome = adapt(0.6, 0.6, virtual_coils=3, judge_share=0.1, readout_share=share).explain(measurement)
+    assert all(outcome.adapted)
+    assert (outcome.image - image).norm() < 0.15 * image.norm()
+
+
+def test_more_virtual_coils_than_coils_are_refused():
+    measurement, _ = make_measurement()
+    with pytest.raises(ValueError, match="6 coils"):
+        adapt(0.6, 0.6, virtual_coils=7)(measurement)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": -1}, "steps is -1"),
+        ({"judge_share": 1.0}, "judge_share is 1.0"),
+        ({"fit_slices": 2, "scope": "slice"}, "scope 'volume'"),
+        ({"virtual_coils": 0}, "virtual_coils is 0"),
+    ],
+)
+def test_settings_without_sense_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        adapt(0.6, 0.6, **settings)
 
 
 def test_held_out_samples_reach_neither_the_fit_nor_the_image_that_stops_it():

@@ -85,3 +85,18 @@ def test_weights_of_another_width_are_refused():
 def test_one_network_is_fitted_to_one_slice():
     with pytest.raises(ValueError, match="2 slices"):
         FittedDecoder(**BRIEF).fit(make_measurement(n=2)[0])
+
+
+def test_every_steps_image_is_shown_and_cannot_steer():
+    measurement, _ = make_measurement(rows=16, columns=18, center=6, n=1)
+    seen = []
+
+    def look(step, seconds, image):
+        seen.append((step, image))
+        return "stop!"
+
+    image = FittedDecoder(**BRIEF, on_snapshot=look)(measurement)
+    assert torch.equal(image, FittedDecoder(**BRIEF)(measurement))
+    assert [step for step, _ in seen] == [0, 1, 2, 3]
+    # The weights of the lowest fitting error come back, here those of the last step.
+    torch.testing.assert_close(seen[-1][1], image)

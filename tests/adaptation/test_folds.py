@@ -77,5 +77,5 @@ def test_samples_outside_a_fold_are_removed_from_the_input():
 
 def test_too_few_columns_are_refused_with_the_remedy():
     measurement, _ = make_measurement(columns=20, acceleration=10, center=16)
-    with pytest.raises(ValueError, match="adapt 'none'"):
+    with pytest.raises(ValueError, match="adapt 'reconcile'"):
         split_folds(measurement)

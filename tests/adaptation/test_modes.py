@@ -121,6 +121,50 @@ def test_auto_reconciles_where_nobody_can_foretell_the_quality():
     assert "reconciled" in reason
 
 
+def few_columns():
+    """Two acquired columns outside the calibration block, so that none can be held out."""
+    return make_measurement(rows=24, columns=20, n=2, acceleration=10, center=16, noise=1e-3)[0]
+
+
+@pytest.mark.parametrize("fits", [False, True])
+def test_auto_hands_out_the_reconciled_image_where_nothing_can_be_held_out(fits, caplog):
+    measurement = few_columns()
+    base = AdaptedAtTestTime(Gain(0.6), Gain(0.7))
+    outcome = AdaptedWhereUnusual(base, lambda measurement: 3.0, fits=fits).explain(measurement)
+    torch.testing.assert_close(outcome.image, Reconciled(Gain(0.7))(measurement))
+    assert outcome.action == ("reconciled", "reconciled")
+    assert "not compared with L1Wavelet" in outcome.reason[0]
+    assert "at least 2 of 4" in outcome.reason[0]
+    assert ("nothing was fitted" in outcome.reason[0]) == fits
+    assert not caplog.text
+
+
+def test_a_fit_where_nothing_can_be_held_out_names_the_remedy():
+    with pytest.raises(ValueError, match="adapt 'reconcile' or 'auto'"):
+        adapted(Run(Gain(0.6)), "volume")(few_columns())
+
+
+def test_an_outcome_says_what_each_slice_is():
+    measurement, truth = make_measurement(columns=88, n=2, noise=1e-3)
+    settings = {"steps": 40, "learning_rate": 2e-2, "warm_up": 1, "check_every": 5, "judge_share": 0.1}
+
+    def action(method):
+        return method.explain(measurement).action
+
+    wrong, right = (AdaptedAtTestTime(Gain(gain), Gain(gain), **settings) for gain in (0.6, 1.0))
+    assert action(wrong) == action(Reconciled(wrong, iterations=2)) == ("fitted", "fitted")
+    still = AdaptedAtTestTime(Gain(0.6), Gain(1.0), steps=0, guarded=False)
+    assert action(still) == ("left", "left")
+    assert action(Reconciled(still, iterations=2)) == ("reconciled", "reconciled")
+    usual, unusual = (lambda measurement, score=score: score for score in (0.5, 3.0))
+    assert action(AdaptedWhereUnusual(right, usual)) == ("left", "left")
+    assert action(AdaptedWhereUnusual(right, usual, mends_usual=True)) == ("reconciled", "reconciled")
+    assert action(AdaptedWhereUnusual(right, unusual, classical=None)) == ("reconciled", "reconciled")
+    assert action(AdaptedWhereUnusual(wrong, unusual, fits=True)) == ("fitted", "fitted")
+    exact = lambda measurement: truth  # noqa: E731
+    assert action(AdaptedWhereUnusual(wrong, unusual, None, exact)) == ("classical", "classical")
+
+
 def test_a_classical_method_takes_over_with_a_warning_just_where_it_is_better(caplog):
     measurement, truth = make_measurement(columns=88, n=1, noise=1e-3)
 

@@ -117,3 +117,19 @@ def test_magnitude_networks_and_impossible_shares_are_refused():
         ZeroShot(network)
     with pytest.raises(ValueError, match="between 0 and 1"):
         ZeroShot(validation_share=1.0)
+
+
+def test_every_epochs_image_is_shown_and_cannot_steer():
+    measurement, _ = make_measurement(rows=16, columns=28, center=8)
+    seen = []
+
+    def look(step, seconds, image):
+        seen.append((step, seconds, image.shape))
+        return "stop!"
+
+    settings = {**BRIEF, "epochs": 3}
+    image = ZeroShot(**settings, on_snapshot=look)(measurement)
+    assert torch.equal(image, ZeroShot(**settings)(measurement))
+    assert [step for step, _, _ in seen] == [1, 2, 3, 1, 2, 3]
+    assert all(seconds > 0 for _, seconds, _ in seen)
+    assert seen[0][2] == (1, 16, 28)

@@ -1,15 +1,23 @@
 """The commands as a person types them: images and a card, rows, and errors that say what to do."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tests.training.toy import run
 
+from reshim.acquire import Scheme, measure
 from reshim.catalog import Catalog
 from reshim.cli import main
+from reshim.methods import method_of
+from reshim.physics.maps import default_estimator
 from reshim.rows import read_rows
+from reshim.scans import open_scan
 from reshim.simulation.write import simulate
 
 
@@ -53,6 +61,115 @@ def test_the_card_says_that_another_method_was_used(folder, tmp_path):
     assert "Sense is used instead" in warning
 
 
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory) -> Path:
+    """A RUN of toys whose weights are 10,000 times what training made them: its images are no good."""
+    path = tmp_path_factory.mktemp("runs") / "lost"
+    run(path, epochs=1)
+    for file in (path / "model.safetensors", path / "fallback.safetensors"):
+        if file.exists():
+            with safe_open(file, framework="pt") as weights:
+                about = weights.metadata()
+            save_file({name: 1e4 * tensor for name, tensor in load_file(file).items()}, file, metadata=about)
+    return path
+
+
+def card_of(folder: Path, out: Path, *arguments: str) -> dict:
+    scan = first_scan(folder)
+    said = ["reconstruct", str(scan), "--accelerate", "3", "--center-lines", "12", "--out", str(out)]
+    assert main([*said, *arguments]) == 0
+    return json.loads((out / "card.json").read_text())
+
+
+def test_the_card_and_the_terminal_say_that_the_network_was_at_a_loss(folder, lost, tmp_path, capsys):
+    card = card_of(folder, tmp_path, "--with", str(lost), "--adapt", "auto")
+    counts = {"left": 0, "reconciled": 0, "fitted": 0, "classical": 2}
+    assert card["adapt"]["counts"] == counts, card["adapt"]["why"]
+    assert card["adapt"]["action"] == ["classical", "classical"]
+    assert (card["adapt"]["done"], card["adapt"]["of_slices"]) == (0, 2)
+    (warning,) = [text for text in card["warnings"] if "at a loss" in text]
+    assert "L1Wavelet" in warning
+    assert card["method"] == str(lost)
+    assert card["shift_score"] > 1
+    shown = capsys.readouterr().out
+    assert "2 classical" in shown
+    assert "at a loss" in shown.replace("\n", " ")
+    alone = card_of(folder, tmp_path / "alone", "--with", "l1-wavelet")
+    assert card["scores"] == pytest.approx(alone["scores"], rel=1e-4)
+    assert alone["adapt"]["counts"]["left"] == 2
+
+
+def test_the_card_counts_reconciled_and_fitted_slices(folder, lost, tmp_path):
+    card = card_of(folder, tmp_path / "reconciled", "--with", str(lost), "--adapt", "reconcile")
+    assert card["adapt"]["counts"]["reconciled"] == 2
+    assert card["adapt"]["done"] == 0
+    options = [
+        "--adapt-option",
+        "steps=1",
+        "--adapt-option",
+        "guarded=false",
+        "--adapt-option",
+        "check-every=1",
+    ]
+    card = card_of(folder, tmp_path / "fitted", "--with", str(lost), "--adapt", "slice", *options)
+    for action, why in zip(card["adapt"]["action"], card["adapt"]["why"], strict=False):
+        assert action in ("fitted", "reconciled")
+        assert "after 0 steps" in why or "after 1 steps" in why
+
+
+def test_a_budget_too_small_for_anything_still_gives_an_image_and_the_reason(folder, lost, tmp_path):
+    for mode in ("reconcile", "volume", "auto", "reference"):
+        card = card_of(folder, tmp_path / mode, "--with", str(lost), "--adapt", mode, "--budget", "1e-6")
+        assert card["adapt"]["counts"]["left"] == 2
+        assert "budget of 1e-06 s" in card["adapt"]["why"][0] or "no time" in card["adapt"]["why"][0]
+
+
+def test_an_unknown_setting_of_a_fit_lists_those_there_are(folder, lost, tmp_path, capsys):
+    said = ["reconstruct", str(first_scan(folder)), "--with", str(lost), "--out", str(tmp_path)]
+    assert main([*said, "--adapt", "volume", "--adapt-option", "rate=3"]) == 2
+    assert "learning_rate=0.003" in capsys.readouterr().err
+    assert main([*said, "--adapt", "auto", "--adapt-option", "steps=3"]) == 2
+    assert "slice, volume, reference" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_auto_from_simulated_scans_to_a_card(tmp_path):
+    """Train on knees, calibrate on others, reconstruct a brain, which is neither."""
+    scans, catalog, run_folder = tmp_path / "scans", tmp_path / "scans.parquet", tmp_path / "run"
+    simulate(scans, protocols=["knee-pd-3t"], subjects=28, matrix=32, slices=2)
+    brains = simulate(tmp_path / "brains", protocols=["brain-t2-3t"], subjects=1, matrix=32, slices=2)
+    Catalog.index([scans], catalog)
+    Catalog.read(catalog).split({"train": 0.2, "val": 0.1, "test": 0.7}, keep=False).write(catalog)
+    train = ["train", str(catalog), "--where", "true", "--network", "unet-tiny", "--input", "complex"]
+    train += [
+        "--objective",
+        "joint",
+        "--epochs",
+        "2",
+        "--network-option",
+        "channels=4",
+        "--out",
+        str(run_folder),
+    ]
+    assert main(train) == 0
+    assert main(["calibrate", str(run_folder), str(catalog), "--where", "true"]) == 0
+    said = ["reconstruct", str(brains[0]), "--with", str(run_folder), "--adapt", "auto", "--accelerate", "4"]
+    assert main([*said, "--out", str(tmp_path / "out")]) == 0
+    card = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert card["shift_score"] > 1
+    assert card["predicted_ssim"]["unknown"]
+    assert "beyond what training saw" in card["adapt"]["why"][0]
+    assert card["adapt"]["counts"]["left"] == 0
+    assert card["scores"]["ssim"] > 0.3
+    # The same run where auto may fit as well: weights of a real network, not of a toy.
+    method = replace(method_of(str(run_folder), "auto"), fits=True)
+    method = replace(method, adapted=replace(method.adapted, steps=4, check_every=2, guarded=False))
+    measurement = default_estimator(measure(open_scan(brains[0]).load(None), Scheme(center_lines=6), 1))
+    outcome = method.explain(measurement)
+    assert "judging fold" in outcome.reason[0] or "at least 2 of 4" in outcome.reason[0]
+    assert np.isfinite(outcome.image.numpy()).all()
+
+
 def test_a_batch_goes_on_past_a_bad_file_names_it_and_ends_with_3(folder, tmp_path, capsys):
     broken = tmp_path / "broken.h5"
     broken.write_bytes(first_scan(folder).read_bytes()[:20_000])
@@ -72,6 +189,8 @@ def test_a_batch_goes_on_past_a_bad_file_names_it_and_ends_with_3(folder, tmp_pa
         (["--with", "sense", "--format", "jpg"], "jpg"),
         (["--with", "sense", "--center-lines", "12"], "--accelerate"),
         (["--with", "sense", "--adapt", "volume"], "has none"),
+        (["--with", "default", "--adapt", "volume", "--budget", "5"], "has none"),
+        (["--with", "sense", "--budget", "5"], "fits nothing"),
         (["--with", "sense", "--accelerate", "4", "--mask", "poison"], "poison"),
     ],
 )

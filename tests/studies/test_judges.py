@@ -46,6 +46,7 @@ ELSEWHERE = {
     "ttt-dataset": "test_shifts.py",
     "ttt-harm": "test_fitting_costs.py",
     "ttt-modality": "test_shifts.py",
+    "ttt-shares": "test_shifts.py",
 }
 """Recipes whose rows are planted by hand, in a file that is not called as they are."""
 

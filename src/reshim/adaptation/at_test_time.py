@@ -16,20 +16,51 @@ The algorithm of the released code, switch by switch, is `reshim.adaptation.refe
 
 import copy
 import time
-from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from reshim.acquire import seen_through
 from reshim.adaptation.bands import band_of
+from reshim.adaptation.budget import Budget, timed
 from reshim.adaptation.folds import Folds, hide, outside_calibration, split_folds
 from reshim.adaptation.subsets import Subset, open_subset, project
+from reshim.physics.compression import principal_combination
+from reshim.physics.espirit import calibration_block
 from reshim.physics.maps import default_estimator
 from reshim.physics.sense import SenseOperator
 from reshim.seeds import generator_of
-from reshim.types import Image, MapEstimator, Mask, Measurement, Outcome, Reconstructor
+from reshim.types import Action, Image, MapEstimator, Mask, Measurement, Outcome, Reconstructor
+
+MEASURED: dict[str, Any] = {
+    "steps": 300,
+    "learning_rate": 3e-3,
+    "batch_slices": 2,
+    "stop_share": 0.15,
+    "judge_share": 0.2,
+    "check_every": 20,
+    # The held-out error first rises, for fifty steps and more, and then falls for longer than this lasts.
+    "patience": 20,
+}
+"""Settings of `AdaptedAtTestTime` that the studies of natural shifts measured, and that ``--adapt slice`` and
+``volume`` use."""
+
+LEAST = {
+    "steps": 0,
+    "warm_up": 0,
+    "batch_slices": 1,
+    "check_every": 1,
+    "patience": 1,
+    "rank": 1,
+    "fit_slices": 1,
+    "virtual_coils": 1,
+    "learning_rate": 0,
+    "trust_radius": 0,
+    "budget_seconds": 0,
+}
+"""Bounds from below of settings that are numbers."""
 
 
 @runtime_checkable
@@ -119,7 +150,8 @@ class AdaptedAtTestTime:
     """Whether the judge's verdict counts; False hands out the adapted image and the verdict with it."""
 
     budget_seconds: float | None = None
-    """Wall time for a whole call; None sets no bound."""
+    """Wall time for a whole call, of which judging and the image that is handed out get theirs first; None
+    sets no bound."""
 
     clip: float = 1.0
     """Bound on the gradient's norm."""
@@ -145,6 +177,14 @@ class AdaptedAtTestTime:
     from_neighbour: bool = False
     """For ``scope = "slice"``: begin at the weights of the slice before, where the judge let them through."""
 
+    fit_slices: int | None = field(default=None, metadata={"digest": "unless default"})
+    """For ``scope = "volume"``: fit and stop on so many evenly spaced slices; the judge and the image take
+    all. None fits them all."""
+
+    virtual_coils: int | None = field(default=None, metadata={"digest": "unless default"})
+    """A step's loss compares so many principal coils, fitted on the calibration block, in place of all; what
+    the network sees, the looks and the judge keep all coils. None compares all."""
+
     train_seed: int | None = None
     """Seed of the base network's training, for the rows."""
 
@@ -161,6 +201,15 @@ class AdaptedAtTestTime:
                     f"the {name} network returns magnitudes without phase, so its k-space cannot be compared "
                     "with the measurement; adapt a network with complex input"
                 )
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} is {value}; it is at least {least}")
+        for name in ("hidden_share", "stop_share", "judge_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; a share of columns lies in [0, 1)")
+        if self.fit_slices is not None and self.scope != "volume":
+            raise ValueError("fit_slices chooses slices of a volume that share weights; set scope 'volume'")
         if not 0 < self.readout_share <= 1:
             raise ValueError(f"readout_share is {self.readout_share}; a share lies above 0, at most at 1")
         if self.from_neighbour and self.scope != "slice":
@@ -178,16 +227,17 @@ class AdaptedAtTestTime:
     def explain(self, measurement: Measurement) -> Outcome:
         """Reconstruct, and say slice by slice whether the adapted image was handed out and why."""
         measurement = measurement.with_maps(self.estimate)
-        deadline = None if self.budget_seconds is None else time.perf_counter() + self.budget_seconds
+        budget, price = Budget(self.budget_seconds), 0.0
+        if budget.is_bounded:
+            price = seconds_a_slice(self.left_as_is, measurement)
         if self.scope == "volume":
-            return self._explain(measurement, deadline, self.base)[0]
+            return self._explain(measurement, budget, price, self.base)[0]
         outcomes, begin = [], self.base
         n_slices = measurement.kspace.shape[0]
         for index in range(n_slices):
-            now = time.perf_counter()
             # Slices to come have a right to their part of the budget.
-            until = None if deadline is None else now + (deadline - now) / (n_slices - index)
-            outcome, network = self._explain(measurement.item(index), until, begin)
+            own = budget.part(1 / (n_slices - index))
+            outcome, network = self._explain(measurement.item(index), own, price, begin)
             outcomes.append(outcome)
             if self.from_neighbour:
                 begin = network if all(outcome.adapted) else self.base
@@ -195,14 +245,22 @@ class AdaptedAtTestTime:
             torch.cat([outcome.image for outcome in outcomes]),
             sum((outcome.adapted for outcome in outcomes), ()),
             sum((outcome.reason for outcome in outcomes), ()),
+            action=sum((outcome.action for outcome in outcomes), ()),
         )
 
     def _explain(
-        self, measurement: Measurement, deadline: float | None, begin: nn.Module
+        self, measurement: Measurement, budget: Budget, price: float, begin: nn.Module
     ) -> tuple[Outcome, nn.Module]:
+        """`price` is what one slice's inference takes, in seconds."""
         n_items = measurement.kspace.shape[0]
         folds = split_folds(measurement, self.stop_share, self.judge_share, self.seed)
-        network, steps = self._fit(measurement, folds, deadline, begin)
+        part, part_folds = self._part(measurement, folds)
+        # The judge takes two images and one is handed out; a step is three inferences of its slices.
+        inference, look = n_items * price, part.kspace.shape[0] * price
+        step = 3 * min(self.batch_slices, part.kspace.shape[0]) * price
+        if budget.left < 3 * inference + 2 * look + step:
+            return self._left(measurement, budget, inference), begin
+        network, steps = self._fit(part, part_folds, budget.part(less=3 * inference), begin, step)
         gain, error = self._judge(network, measurement, folds)
         accepted = steps > 0 and gain > self.margin * error
         reason = (
@@ -211,17 +269,40 @@ class AdaptedAtTestTime:
         )
         handed_out = network if accepted or not self.guarded else self.fallback
         image = InBatches(handed_out, self.batch_slices)(measurement)
-        return Outcome(image, (accepted,) * n_items, (reason,) * n_items), network
+        action: Action = "fitted" if handed_out is network and steps > 0 else "left"
+        told = Outcome(image, (accepted,) * n_items, (reason,) * n_items, action=(action,) * n_items)
+        return told, network
+
+    def _left(self, measurement: Measurement, budget: Budget, inference: float) -> Outcome:
+        """The fall-back's image, where there is no time for more."""
+        n_items = measurement.kspace.shape[0]
+        reason = f"{budget.too_short(inference, 'for a fit')}; fall-back"
+        return Outcome(self.left_as_is(measurement), (False,) * n_items, (reason,) * n_items)
+
+    def _part(self, measurement: Measurement, folds: Folds) -> tuple[Measurement, Folds]:
+        """The slices that are fitted, and their folds."""
+        n_items = measurement.kspace.shape[0]
+        if self.fit_slices is None or self.fit_slices >= n_items:
+            return measurement, folds
+        # The middles of equal stretches: the ends of a volume show little.
+        chosen = [int((index + 0.5) * n_items / self.fit_slices) for index in range(self.fit_slices)]
+        return measurement.take(chosen), Folds(folds.fit[chosen], folds.stop[chosen], folds.judge[chosen])
 
     @torch.enable_grad()
     def _fit(
         self,
         measurement: Measurement,
         folds: Folds,
-        deadline: float | None,
+        budget: Budget | None = None,
         begin: nn.Module | None = None,
+        step_seconds: float = 0.0,
     ) -> tuple[nn.Module, int]:
-        """Adapt a copy; return it with the weights of the look at which the stopping fold was lowest."""
+        """Adapt a copy; return it with the weights of the look at which the stopping fold was lowest.
+
+        Within a budget no step begins that would not leave time for a last look at it; `step_seconds` is what
+        one is expected to take before any was measured.
+        """
+        budget = Budget() if budget is None else budget
         network = copy.deepcopy(self.base if begin is None else begin).train()
         device = next(network.parameters()).device
         moving = self._opened(network, is_fresh=begin is None or begin is self.base)
@@ -230,33 +311,40 @@ class AdaptedAtTestTime:
         slices = measurement.slices or tuple(range(measurement.kspace.shape[0]))
         generator = generator_of("adapt", measurement.name, slices, self.seed)
         candidates = outside_calibration(measurement) & folds.fit
+        n_virtual = self.virtual_coils
+        compared_with = measurement if n_virtual is None else on_virtual_coils(measurement, n_virtual)
         started = time.perf_counter()
         best, best_step, best_weights, waited = float("inf"), 0, _weights(network), 0
+        look_seconds = 0.0
         for step in range(self.steps + 1):
-            out_of_time = deadline is not None and time.perf_counter() > deadline
+            out_of_time = budget.left < step_seconds + look_seconds
             if step % self.check_every == 0 or step == self.steps or out_of_time:
-                error = self._look(network, measurement, folds, step, started)
+                error, taken = timed(lambda: self._look(network, measurement, folds, step, started))  # noqa: B023
+                look_seconds = max(look_seconds, taken)
                 if error < best:
                     best, best_step, best_weights, waited = error, step, _weights(network), 0
                 else:
                     waited += 1
+                out_of_time = budget.left < step_seconds + look_seconds
             if waited >= self.patience or step == self.steps or out_of_time:
                 break
+            step_begun = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate * min(1.0, (step + 1) / max(self.warm_up, 1))
             chosen = _draw(measurement.kspace.shape[0], self.batch_slices, generator)
-            part = measurement.take(chosen.tolist()).to(device)
+            part, target = (each.take(chosen.tolist()).to(device) for each in (measurement, compared_with))
             fit = folds.fit[chosen].to(device)
             seen = hide(fit, candidates[chosen].to(device), self.hidden_share, generator)
-            part = self._band(part, generator)
+            part, target = self._bands((part, target), generator)
             compared = fit & ~seen if self.fitted == "hidden" else fit
-            loss = fold_error(network(seen_through(part, seen)), part, compared).mean()
+            loss = fold_error(network(seen_through(part, seen)), target, compared).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(moving, self.clip)
             optimizer.step()
             if self.trust_radius is not None:
                 project(moving, origin, self.trust_radius)
+            step_seconds = max(step_seconds, time.perf_counter() - step_begun)
         network.load_state_dict(best_weights)
         return network.eval(), best_step
 
@@ -266,13 +354,16 @@ class AdaptedAtTestTime:
             return open_subset(network, self.parameters, self.rank, self.seed)
         return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
-    def _band(self, part: Measurement, generator: torch.Generator) -> Measurement:
-        """Some neighbouring rows of the image, drawn anew; all of them, and no draw, where the share is 1."""
-        rows = part.kspace.shape[-2]
+    def _bands(
+        self, parts: tuple[Measurement, Measurement], generator: torch.Generator
+    ) -> tuple[Measurement, ...]:
+        """The same neighbouring rows of both, drawn anew; all of them, and no draw, where the share is 1."""
+        rows = parts[0].kspace.shape[-2]
         n_rows = max(1, round(self.readout_share * rows))
         if n_rows == rows:
-            return part
-        return band_of(part, int(torch.randint(rows - n_rows + 1, (1,), generator=generator)), n_rows)
+            return parts
+        first = int(torch.randint(rows - n_rows + 1, (1,), generator=generator))
+        return tuple(band_of(part, first, n_rows) for part in parts)
 
     @torch.no_grad()
     def _look(
@@ -305,6 +396,37 @@ class AdaptedAtTestTime:
         folds = split_folds(measurement, self.stop_share, self.judge_share, self.seed)
         seen = seen_through(measurement, folds.fit | folds.stop)
         return gain_of(other(seen), over(seen), measurement, folds.judge)
+
+
+def seconds_a_slice(method: InBatches, measurement: Measurement) -> float:
+    """Wall time of a slice's inference, measured on as many as the method takes at a time."""
+    few = list(range(min(method.size, measurement.kspace.shape[0])))
+    return timed(lambda: method(measurement.take(few)))[1] / len(few)
+
+
+def on_virtual_coils(measurement: Measurement, n_virtual: int) -> Measurement:
+    """K-space and coil maps of each slice's principal coils: the same forward model of fewer coils.
+
+    Raises
+    ------
+    ValueError
+        If there is no calibration block to fit them on, or there are fewer coils than asked for.
+    """
+    name, n_coils = measurement.name, measurement.kspace.shape[-3]
+    if measurement.calibration.is_empty or n_virtual > n_coils:
+        raise ValueError(
+            f"{name}: {n_coils} coils and a calibration block of {measurement.calibration.shape} samples; "
+            f"virtual_coils is {n_virtual} and needs a block and as many coils"
+        )
+    combination = principal_combination(calibration_block(measurement).flatten(-2), n_virtual)
+    return replace(
+        measurement,
+        kspace=torch.einsum(
+            "bvc,bcyx->bvyx", combination, torch.where(measurement.mask, measurement.kspace, 0)
+        ),
+        maps=torch.einsum("bvc,bscyx->bsvyx", combination, measurement.maps),
+        noise_covariance=None,
+    )
 
 
 def gain_of(image: Image, before: Image, measurement: Measurement, fold: Mask) -> tuple[float, float]:

@@ -13,12 +13,13 @@ number of iterations is what regularises, and has to be tuned.
 
 import copy
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from reshim.adaptation.at_test_time import Snapshot
 from reshim.networks.conv_decoder import ConvDecoder
 from reshim.physics.fourier import to_image, to_kspace
 from reshim.physics.maps import default_estimator
@@ -71,6 +72,9 @@ class FittedDecoder:
 
     estimate: MapEstimator = default_estimator
     """Fills in coil maps where the measurement has none."""
+
+    on_snapshot: Snapshot | None = field(default=None, metadata={"digest": False})
+    """Is shown the image at every step, counted anew in each slice; for curves, never for decisions."""
 
     def __call__(self, measurement: Measurement) -> Image:
         """Return the complex image (batch, row, column) in the measurement's units."""
@@ -125,11 +129,15 @@ class FittedDecoder:
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
         steps = self._steps(start)
         best, best_weights, step = float("inf"), copy.deepcopy(network.state_dict()), 0
+        started = time.perf_counter()
         for step in range(steps + 1):
             misfit = torch.where(measurement.mask, self.kspace_of(network, measurement) - scale * wanted, 0)
             error = misfit.abs().square().sum() / energy
             if error.item() < BETTER * best:
                 best, best_weights = error.item(), copy.deepcopy(network.state_dict())
+            if self.on_snapshot is not None:
+                seconds = time.perf_counter() - started
+                self.on_snapshot(step, seconds, self._image(network, scale, measurement))
             if step == steps or (deadline is not None and time.perf_counter() > deadline):
                 break
             optimizer.zero_grad(set_to_none=True)

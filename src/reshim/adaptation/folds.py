@@ -20,6 +20,10 @@ from reshim.seeds import numpy_generator_of
 from reshim.types import Mask, Measurement
 
 
+class NothingToHoldOutError(ValueError):
+    """Too few samples lie outside the calibration block to hold any of them out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Folds:
     """Three disjoint masks, ``(slice, 1, row or 1, column)``; their union is what was acquired."""
@@ -57,7 +61,7 @@ def split_folds(
 
     Raises
     ------
-    ValueError
+    NothingToHoldOutError
         If fewer than 4 columns (or samples of a 2-D mask) lie outside the calibration block.
     """
     candidates = outside_calibration(measurement)
@@ -66,9 +70,9 @@ def split_folds(
     for index, number in enumerate(numbers):
         order = _by_distance(candidates[index, 0])
         if len(order) < 4:
-            raise ValueError(
+            raise NothingToHoldOutError(
                 f"{measurement.name}: {len(order)} acquired columns or samples lie outside the calibration "
-                "block, and adaptation holds out at least 2 of 4; use adapt 'none' for this scan"
+                "block, and fitting holds out at least 2 of 4; adapt 'reconcile' or 'auto' needs none"
             )
         generator = numpy_generator_of("folds", measurement.name, number, seed)
         n_stop = max(1, round(stop_share * len(order)))

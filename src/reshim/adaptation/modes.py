@@ -10,26 +10,37 @@
 """
 
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
 from reshim.adaptation import MODES
-from reshim.adaptation.at_test_time import AdaptedAtTestTime, InBatches
-from reshim.adaptation.reconciled import Reconciled
+from reshim.adaptation.at_test_time import MEASURED, AdaptedAtTestTime, InBatches
+from reshim.adaptation.budget import Budget, timed
+from reshim.adaptation.folds import NothingToHoldOutError
+from reshim.adaptation.options import with_options
+from reshim.adaptation.reconciled import Price, Reconciled
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.errors import UserError
-from reshim.types import Image, Measurement, Outcome, Reconstructor
+from reshim.types import Action, Image, Measurement, Outcome, Reconstructor
 
 log = logging.getLogger(__name__)
 
 USUAL_SHIFT = 1.0
 """Shift score of the most unusual training measurements; above it a scan counts as unlike them."""
 
+CLASSICAL_SOLVES = 2
+"""Solves that a classical method is expected to take as long as, and a foretelling's two, within a budget."""
+
 AT_A_LOSS = 0.4
 """Logarithm of the ratio of the energies by which a network's and a classical image miss held-out columns."""
+
+
+FITTING = ("slice", "volume", "reference")
+"""Modes that fit weights, and so have settings to change."""
 
 
 @runtime_checkable
@@ -85,6 +96,9 @@ class AdaptedWhereUnusual:
     one, is not at a loss. A usual scan is reconciled as well where `mends_usual`. Where a classical method
     predicts held-out samples of an unusual scan much better than the network as it is, the network is at a
     loss: the classical image is handed out in place of the reconciled one, with a warning.
+
+    The budget of a call is that of `adapted`. The network's image comes first, then the solve; foretelling
+    and the classical method are left out where they would not fit in as well, and the reason says so.
     """
 
     adapted: AdaptedAtTestTime
@@ -117,38 +131,72 @@ class AdaptedWhereUnusual:
 
     def explain(self, measurement: Measurement) -> Outcome:
         """Reconstruct, and say whether the scan looked unusual and what was done."""
+        budget = Budget(self.adapted.budget_seconds)
         measurement = measurement.with_maps(self.adapted.estimate)
         score = self.shift_score(measurement)
-        unknown = None if self.foretell is None else self.foretell(measurement).unknown
-        if score <= USUAL_SHIFT and unknown is None:
-            image = self.adapted.left_as_is(measurement)
-            why = f"shift score {score:.2f} is within what training saw; "
-            if self.mends_usual:
-                image = Reconciled(self.adapted.left_as_is).reconcile(measurement, image)
-                why += "reconciled with the samples, which made the calibration scans better"
-            else:
-                why += "left as it is"
-            return Outcome(image, (False,) * image.shape[0], (why,) * image.shape[0])
+        image, inference = timed(lambda: self.adapted.left_as_is(measurement))
+        solving = Reconciled(self.adapted.left_as_is)
+        price = solving.price(measurement) if budget.is_bounded and budget.left > 0 else None
+        solve = None if price is None else image.shape[0] * price.of(solving.iterations)
+        costs = _Costs(budget, inference, price, solve)
+        unknown, hurried = self._foretold(measurement, costs)
         why = f"shift score {score:.2f} is {'beyond' if score > USUAL_SHIFT else 'within'} what training saw"
+        if hurried:
+            why += f", {hurried}"
         if unknown is not None:
             why += f", quality {unknown}"
-        outcome = Reconciled(self.adapted if self.fits else self.adapted.left_as_is).explain(measurement)
-        if not any(outcome.adapted) and self.classical is not None:
-            outcome = self._or_classical(measurement, outcome, self.classical)
-        reasons = tuple(f"{why}; {reason}" for reason in outcome.reason)
-        return Outcome(outcome.image, outcome.adapted, reasons)
+        left = Outcome(image, (False,) * image.shape[0], ("left as it is",) * image.shape[0])
+        if score > USUAL_SHIFT or unknown is not None:
+            outcome = self._mended(measurement, left, solving, costs)
+        elif self.mends_usual:
+            outcome = solving.within(measurement, _saying(left, MENDS), budget, price)
+        else:
+            outcome = left
+        return replace(outcome, reason=tuple(f"{why}; {reason}" for reason in outcome.reason))
+
+    def _foretold(self, measurement: Measurement, costs: "_Costs") -> tuple[str | None, str]:
+        """Why the quality is unknown, if it is; and what was not asked for want of time."""
+        if self.foretell is None:
+            return None, ""
+        if not costs.allow(inferences=2, solves=1 + CLASSICAL_SOLVES):
+            return None, f"quality not foretold, {costs.budget} is too short for that"
+        return self.foretell(measurement).unknown, ""
+
+    def _mended(
+        self, measurement: Measurement, left: Outcome, solving: Reconciled, costs: "_Costs"
+    ) -> Outcome:
+        """An unusual scan: fitted where that is asked for and can be, reconciled, or a classical image."""
+        outcome, budget = None, costs.budget
+        if self.fits:
+            fit = replace(self.adapted, budget_seconds=budget.part().seconds)
+            try:
+                outcome = Reconciled(fit, budget_seconds=fit.budget_seconds).explain(measurement)
+            except NothingToHoldOutError as error:
+                left = _saying(left, f"nothing was fitted: {error}")
+        if outcome is None:
+            moved = left if self.fits else _saying(left, "no weight was moved")
+            outcome = solving.within(measurement, moved, budget, costs.price)
+        if any(outcome.adapted) or self.classical is None:
+            return outcome
+        if not costs.allow(inferences=1, solves=2 * CLASSICAL_SOLVES):
+            name = type(self.classical).__name__
+            return _adding(outcome, f"not compared with {name}, {budget} is too short for that")
+        return self._or_classical(measurement, outcome, self.classical)
 
     def _or_classical(self, measurement: Measurement, left: Outcome, classical: Reconstructor) -> Outcome:
         """The classical method's image, if it predicts the judging fold much better than the network does.
 
         Not than the reconciled image, which predicts hidden samples no better than the network's and has the
-        better image.
+        better image. Where no sample can be held out, nothing is known of that and nothing changes.
         """
-        gain, error = self.adapted.gain_of_other(classical, self.adapted.left_as_is, measurement)
-        name, found = type(classical).__name__, f"gain {gain:.2e} with standard error {error:.1e}"
+        name = type(classical).__name__
+        try:
+            gain, error = self.adapted.gain_of_other(classical, self.adapted.left_as_is, measurement)
+        except NothingToHoldOutError as reason:
+            return _adding(left, f"not compared with {name}: {reason}")
+        found = f"gain {gain:.2e} with standard error {error:.1e}"
         if gain - self.adapted.margin * error <= self.loss:
-            reasons = tuple(f"{reason}; {name} not much better: {found}" for reason in left.reason)
-            return Outcome(left.image, left.adapted, reasons)
+            return _adding(left, f"{name} not much better: {found}")
         log.warning(
             "%s: the network is at a loss on this scan; %s predicts held-out samples much better (%s) and is "
             "used instead",
@@ -156,8 +204,39 @@ class AdaptedWhereUnusual:
             name,
             found,
         )
-        reasons = tuple(f"{reason}; {name} much better: {found}" for reason in left.reason)
-        return Outcome(classical(measurement), left.adapted, reasons)
+        told = _adding(left, f"{name} much better: {found}")
+        taken: Action = "classical"
+        return replace(told, image=classical(measurement), action=(taken,) * len(left.reason))
+
+
+MENDS = "usual, and being reconciled made the calibration scans better"
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """What is left of a budget, in inferences and solves of the whole scan."""
+
+    budget: Budget
+    inference: float
+    price: Price | None
+    solve: float | None
+    """Seconds; None where the image left no time to measure it."""
+
+    def allow(self, inferences: int, solves: int) -> bool:
+        """Whether so many fit into what is left."""
+        if not self.budget.is_bounded:
+            return True
+        if self.solve is None:
+            return False
+        return self.budget.left > inferences * self.inference + solves * self.solve
+
+
+def _saying(outcome: Outcome, reason: str) -> Outcome:
+    return replace(outcome, reason=(reason,) * len(outcome.reason))
+
+
+def _adding(outcome: Outcome, more: str) -> Outcome:
+    return replace(outcome, reason=tuple(f"{reason}; {more}" for reason in outcome.reason))
 
 
 def adapted(
@@ -166,36 +245,40 @@ def adapted(
     budget_seconds: float | None = None,
     shift_score: ShiftScore | None = None,
     foretell: Foretells | None = None,
+    options: Sequence[str] = (),
 ) -> Reconstructor:
-    """A run that is fitted to each scan.
+    """A run that is fitted to each scan, with ``NAME=VALUE`` options that change the mode's settings.
 
     Raises
     ------
     UserError
-        For a magnitude network, an unknown mode, or ``auto`` with a run that kept no statistics.
+        For a magnitude network, an unknown mode, ``auto`` with a run that kept no statistics, or options that
+        the mode does not have.
     """
     if not getattr(run.network, "has_phase", True):
         raise UserError(
             "this run's network returns magnitudes without phase, so nothing of it can be compared with the "
             "measurement; adapt a run that was trained with --input complex"
         )
+    if mode not in MODES or mode == "none":
+        raise UserError(f"there is no --adapt {mode!r}; there are {', '.join(MODES)}")
+    if options and mode not in FITTING:
+        raise UserError(
+            f"--adapt {mode} has no settings to change, and --adapt-option {options[0]!r} was given; the "
+            f"modes that fit weights have some: {', '.join(FITTING)}"
+        )
     fallback = run.fallback if run.fallback is not None else run.network
     seed = getattr(run, "train_seed", None)
     if mode == "reconcile":
-        return Reconciled(InBatches(fallback), train_seed=seed)
+        return Reconciled(InBatches(fallback), train_seed=seed, budget_seconds=budget_seconds)
     if mode == "reference":
-        return ReferenceAdaptation(run.network, budget_seconds=budget_seconds, train_seed=seed)
-    if mode not in ("slice", "volume", "auto"):
-        raise UserError(f"there is no --adapt {mode!r}; there are {', '.join(MODES)}")
-    method = AdaptedAtTestTime(
-        run.network,
-        fallback,
-        scope="slice" if mode == "slice" else "volume",
-        budget_seconds=budget_seconds,
-        train_seed=seed,
-    )
+        released = ReferenceAdaptation.released(run.network, budget_seconds=budget_seconds, train_seed=seed)
+        return with_options(released, options, mode)
+    method = AdaptedAtTestTime(run.network, fallback, budget_seconds=budget_seconds, train_seed=seed)
     if mode != "auto":
-        return Reconciled(method, train_seed=seed)
+        fit = replace(method, scope="slice" if mode == "slice" else "volume", **MEASURED)
+        fit = with_options(fit, options, mode)
+        return Reconciled(fit, train_seed=seed, budget_seconds=budget_seconds)
     if shift_score is None:
         raise UserError(
             "this run kept no training statistics, so nobody knows what is unusual; adapt 'volume'"

@@ -16,9 +16,26 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from reshim.adaptation.budget import Budget, timed
 from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.physics.maps import default_estimator
-from reshim.types import Image, MapEstimator, Measurement, Outcome, Reconstructor
+from reshim.types import Action, Image, MapEstimator, Measurement, Outcome, Reconstructor
+
+
+@dataclass(frozen=True)
+class Price:
+    """Seconds of one slice's solve."""
+
+    setup: float
+    step: float
+
+    def of(self, steps: int) -> float:
+        """With so many steps."""
+        return self.setup + steps * self.step
+
+    def steps_in(self, seconds: float, at_most: int) -> int:
+        """How many steps fit."""
+        return max(0, min(at_most, int((seconds - self.setup) / self.step)))
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,10 @@ class Reconciled:
     train_seed: int | None = None
     """Seed of the base's training, for the rows."""
 
+    budget_seconds: float | None = field(default=None, metadata={"digest": "unless default"})
+    """Wall time for a whole call: a base that fits gets what the solve leaves, the solve what the base left,
+    with fewer steps where that is little and none where it is nothing. None sets no bound."""
+
     has_phase = True
 
     def __post_init__(self) -> None:
@@ -58,17 +79,76 @@ class Reconciled:
 
     def explain(self, measurement: Measurement) -> Outcome:
         """The same, with what `base` says of its image where it explains itself."""
+        budget = Budget(self.budget_seconds)
         measurement = measurement.with_maps(self.estimate)
-        before = _explained(self.base, measurement)
-        reasons = tuple(f"{reason}; reconciled with the samples" for reason in before.reason)
-        image = self.reconcile(measurement, before.image)
-        return replace(before, image=image, reason=reasons)
+        base, price = self.base, None
+        if budget.is_bounded and hasattr(base, "budget_seconds"):
+            price = self.price(measurement)
+            solving = measurement.kspace.shape[0] * price.of(self.iterations)
+            base = replace(base, budget_seconds=budget.part(less=solving).seconds)  # type: ignore[type-var]
+        return self.within(measurement, _explained(base, measurement), budget, price)
+
+    def within(
+        self, measurement: Measurement, before: Outcome, budget: Budget, price: Price | None = None
+    ) -> Outcome:
+        """Reconcile an outcome in the time that is left, in equal parts, and say where that was too short."""
+        taken = (budget.seconds or 0.0) - budget.left
+        if not budget.is_bounded:
+            image, steps = self.reconcile(measurement, before.image), [self.iterations] * len(before.reason)
+        else:
+            image, steps = self._in_time(measurement, before.image, budget, price)
+        told = [self._told(n, budget, taken) for n in steps]
+        done: list[Action] = [
+            "reconciled" if action == "left" and n else action
+            for action, n in zip(before.action, steps, strict=True)
+        ]
+        reasons = (f"{reason}; {more}" for reason, more in zip(before.reason, told, strict=True))
+        return replace(before, image=image, reason=tuple(reasons), action=tuple(done))
+
+    def price(self, measurement: Measurement) -> Price:
+        """What solving costs here, measured on the first slice."""
+        item = measurement.with_maps(self.estimate).item(0)
+        nothing = item.kspace.new_zeros(1, *item.kspace.shape[-2:])
+        # The first call is slower than those that follow, and counts for nothing.
+        _, one, four = (
+            timed(lambda steps=steps: self._solver(steps).near(item, nothing, self.closeness))[1]
+            for steps in (1, 1, 4)
+        )
+        step = max((four - one) / 3, 0.01 * one, 1e-6)
+        return Price(max(one - step, 0.0), step)
+
+    @torch.no_grad()
+    def _in_time(
+        self, measurement: Measurement, image: Image, budget: Budget, price: Price | None
+    ) -> tuple[Image, list[int]]:
+        n_slices = measurement.kspace.shape[0]
+        if price is None and budget.left > 0:
+            price = self.price(measurement)
+        images, steps = [], []
+        for index in range(n_slices):
+            part, left = image[index : index + 1], budget.left / (n_slices - index)
+            n = 0 if price is None else price.steps_in(left, self.iterations)
+            if n:
+                part = self._solver(n).near(measurement.item(index), part, self.closeness)
+            images.append(part)
+            steps.append(n)
+        return torch.cat(images), steps
+
+    def _told(self, steps: int, budget: Budget, taken: float) -> str:
+        if steps == self.iterations:
+            return "reconciled with the samples"
+        if steps == 0:
+            return f"not reconciled, the image alone took {taken:.2g} s of {budget}"
+        return f"reconciled with the samples in {steps} of {self.iterations} steps, all that {budget} left"
+
+    def _solver(self, iterations: int) -> L1Wavelet:
+        return L1Wavelet(weight=self.sparsity, iterations=iterations)
 
     @torch.no_grad()
     def reconcile(self, measurement: Measurement, image: Image) -> Image:
         """An image of this measurement, reconciled with its samples, a slice at a time."""
         measurement = measurement.with_maps(self.estimate)
-        solver = L1Wavelet(weight=self.sparsity, iterations=self.iterations)
+        solver = self._solver(self.iterations)
         slices = range(measurement.kspace.shape[0])
         return torch.cat([solver.near(measurement.item(i), image[i : i + 1], self.closeness) for i in slices])
 

@@ -7,21 +7,28 @@ window rule, and the *last* iterate returned.
 Ours differs: points are drawn from a seed; the network's input is SENSE-combined and complex where the
 network's is.
 
-Every switch set to ``True`` is the fault of the original; set to ``False`` it is mended.
+Every switch set to ``True`` is what the original does; set to ``False`` it is mended. `released` sets them
+all, with the rate of the network; by itself the class leaves the maps' background alone and takes the U-net's
+rate.
 """
 
 import copy
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from reshim.acquire import seen_through
-from reshim.adaptation.at_test_time import Snapshot
+from reshim.adaptation.at_test_time import InBatches, Snapshot, seconds_a_slice
+from reshim.adaptation.budget import Budget
+from reshim.networks.unrolled import Unrolled
+from reshim.networks.varnet import VarNet
 from reshim.physics.maps import default_estimator
 from reshim.physics.sense import SenseOperator
 from reshim.seeds import generator_of
+from reshim.training.joint import filled, maps_of
 from reshim.types import Image, MapEstimator, Measurement, Outcome
 
 
@@ -53,8 +60,12 @@ class ReferenceAdaptation:
     return_last: bool = True
     """Return the last iterate; False restores the weights of the lowest held-out error."""
 
+    fill_background: bool = field(default=False, metadata={"digest": "unless default"})
+    """Predict k-space with maps whose zeros carry the largest modulus of their own map, so that what the
+    image shows outside the coils' support counts; as released, in training and at test time."""
+
     budget_seconds: float | None = None
-    """Wall time for a whole call; None sets no bound."""
+    """Wall time for a whole call, in equal parts for the slices that are left; None sets no bound."""
 
     seed: int = 0
     """Of the held-out points; joined with the scan's name and slice."""
@@ -76,6 +87,19 @@ class ReferenceAdaptation:
                 "the base network returns magnitudes without phase, so its k-space cannot be compared with "
                 "the measurement; adapt a network with complex input"
             )
+        if self.max_steps < 0 or self.window < 1 or self.learning_rate < 0:
+            raise ValueError(
+                f"max_steps is {self.max_steps}, window {self.window}, learning_rate {self.learning_rate}; "
+                "they are at least 0, 1 and 0"
+            )
+        if not 0 < self.held_out_share < 1:
+            raise ValueError(f"held_out_share is {self.held_out_share}; a share lies between 0 and 1")
+
+    @classmethod
+    def released(cls, base: nn.Module, **changes: Any) -> "ReferenceAdaptation":
+        """Every switch as released, at the rate of the network's kind: 1e-4 where it unrolls, else 1e-5."""
+        rate = 1e-4 if isinstance(base, VarNet | Unrolled) else 1e-5
+        return cls(base, **{"learning_rate": rate, "fill_background": True, **changes})
 
     def __call__(self, measurement: Measurement) -> Image:
         """Return the adapted image."""
@@ -84,16 +108,27 @@ class ReferenceAdaptation:
     def explain(self, measurement: Measurement) -> Outcome:
         """Adapt to each slice by itself; this algorithm has no guard, so every slice is adapted."""
         measurement = measurement.with_maps(self.estimate)
-        deadline = None if self.budget_seconds is None else time.perf_counter() + self.budget_seconds
-        images, reasons = [], []
-        for index in range(measurement.kspace.shape[0]):
-            image, steps = self._adapt(measurement.item(index), deadline)
+        budget, price, as_it_is = Budget(self.budget_seconds), 0.0, InBatches(self.base, 1)
+        if budget.is_bounded:
+            price = seconds_a_slice(as_it_is, measurement)
+        images, reasons, adapted, n_slices = [], [], [], measurement.kspace.shape[0]
+        for index in range(n_slices):
+            item, own = measurement.item(index), budget.part(1 / (n_slices - index))
+            # A step and the image that it is for: one inference forward, about two backward, one more.
+            if own.left < 4 * price:
+                reasons.append(f"reference algorithm, no step: {own.too_short(price, 'for a step')}")
+                images.append(as_it_is(item))
+                adapted.append(False)
+                continue
+            image, steps, is_late = self._adapt(item, own, price)
             images.append(image)
-            reasons.append(f"reference algorithm, {steps} steps")
-        return Outcome(torch.cat(images), (True,) * len(images), tuple(reasons))
+            reasons.append(f"reference algorithm, {steps} steps" + (", out of time" if is_late else ""))
+            adapted.append(True)
+        return Outcome(torch.cat(images), tuple(adapted), tuple(reasons))
 
     @torch.enable_grad()
-    def _adapt(self, measurement: Measurement, deadline: float | None) -> tuple[Image, int]:
+    def _adapt(self, measurement: Measurement, budget: Budget, price: float) -> tuple[Image, int, bool]:
+        """Image, steps, and whether time ended them; `price` is the seconds of an inference."""
         network = copy.deepcopy(self.base).train()
         home, device = measurement.kspace.device, next(network.parameters()).device
         held = self._hold_out(measurement).to(device)
@@ -102,11 +137,14 @@ class ReferenceAdaptation:
             parameter.requires_grad_(True)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
         fitted = measurement.mask & ~held
-        operator = SenseOperator.of(measurement)
+        maps = filled(maps_of(measurement)) if self.fill_background else maps_of(measurement)
+        operator = SenseOperator.of(replace(measurement, maps=maps))
         seen = measurement if self.leak else seen_through(measurement, fitted)
         errors: list[float] = []
         best, best_weights, started = float("inf"), copy.deepcopy(network.state_dict()), time.perf_counter()
+        step_seconds, is_late = 0.0, False
         for step in range(self.max_steps):
+            step_begun = time.perf_counter()
             image = network(seen)
             residual = operator.forward(image.unsqueeze(-3)) - measurement.kspace
             with torch.no_grad():
@@ -115,16 +153,18 @@ class ReferenceAdaptation:
                     self.on_snapshot(step, time.perf_counter() - started, image.detach())
             if errors[-1] < best and not self.return_last:
                 best, best_weights = errors[-1], copy.deepcopy(network.state_dict())
-            if self._is_time_to_stop(errors) or (deadline is not None and time.perf_counter() > deadline):
+            is_late = budget.left < step_seconds + price
+            if self._is_time_to_stop(errors) or is_late:
                 break
             loss = _relative(residual, measurement.kspace, fitted)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+            step_seconds = max(step_seconds, time.perf_counter() - step_begun)
         if not self.return_last:
             network.load_state_dict(best_weights)
         with torch.no_grad():
-            return network.eval()(measurement).detach().to(home), len(errors)
+            return network.eval()(measurement).detach().to(home), len(errors), is_late
 
     def _hold_out(self, measurement: Measurement) -> Tensor:
         """(1, 1, row, column) points, drawn over the acquired plane."""

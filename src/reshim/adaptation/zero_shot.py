@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from reshim.acquire import seen_through
+from reshim.adaptation.at_test_time import Snapshot
 from reshim.adaptation.folds import hide, outside_calibration, split_folds
 from reshim.networks import NETWORKS
 from reshim.physics.maps import default_estimator
@@ -86,6 +87,9 @@ class ZeroShot:
     train_seed: int | None = None
     """Seed of the start's training, for the rows."""
 
+    on_snapshot: Snapshot | None = field(default=None, metadata={"digest": False})
+    """Is shown the image after every epoch, counted anew in each slice; for curves, never for decisions."""
+
     has_phase = True
 
     def __post_init__(self) -> None:
@@ -132,7 +136,7 @@ class ZeroShot:
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
         best = _error(network, measurement, theta_and_lambda, gamma)
         best_epoch, best_weights, epoch = 0, copy.deepcopy(network.state_dict()), 0
-        first, out_of_time = best, False
+        first, out_of_time, started = best, False, time.perf_counter()
         while epoch < self.epochs and epoch - best_epoch < self.patience and not out_of_time:
             epoch += 1
             for theta, held in splits:
@@ -143,6 +147,9 @@ class ZeroShot:
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
+            if self.on_snapshot is not None:
+                with torch.no_grad():
+                    self.on_snapshot(epoch, time.perf_counter() - started, network(measurement))
             error = _error(network, measurement, theta_and_lambda, gamma)
             if error <= best:
                 best, best_epoch, best_weights = error, epoch, copy.deepcopy(network.state_dict())

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from reshim.acquire import seen_through
 from reshim.training.statistics import Statistics, features
 from reshim.types import Measurement
 
@@ -31,7 +32,7 @@ class Alarm:
 
     def __call__(self, measurement: Measurement) -> float:
         """Return the shift score of a scan."""
-        rest, ratios = features(measurement), []
+        rest, ratios = features(seen_through(measurement, measurement.mask)), []
         for part in self.statistics.parts():
             own, rest = rest.split([part.mean.numel(), rest.shape[-1] - part.mean.numel()], -1)
             ratios.append(part.distance(own).median().item() / _edge(part.mean.numel()))

@@ -15,6 +15,8 @@ examples:
   reshim reconstruct scan.h5 --with sense --out out                    an undersampled scan, with its own mask
   reshim reconstruct full.h5 --with sense --accelerate 4 --out out     undersampled, scored against itself
   reshim reconstruct scan.h5 --with runs/knee --adapt auto --out out   a trained network, mended if need be
+  reshim reconstruct scan.h5 --with runs/knee --adapt volume --adapt-option steps=100 \\
+      --adapt-option parameters=last-stage --budget 60 --out out       one fitted otherwise, for a minute
 
 FOLDER/<stem>.h5 holds `reconstruction`; FOLDER/card.json says what was done and why. Several FILEs get a
 folder each below FOLDER; one that cannot be read is named and left out (exit 3).
@@ -36,7 +38,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how a RUN meets this scan: reconcile moves no weight and takes one solve, slice and volume fit "
         "the weights first, auto does what an unusual scan needs (default none)",
     )
-    parser.add_argument("--budget", type=float, metavar="SECONDS", help="wall time that adaptation may take")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="wall time that --adapt, conv-decoder or zs-ssl may take for a scan; what does not fit is left "
+        "out, and card.json says so",
+    )
+    parser.add_argument(
+        "--adapt-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of slice, volume or reference, e.g. learning_rate=1e-4; may be repeated, and a name "
+        "that does not exist lists those that do, with their values",
+    )
     parser.add_argument(
         "--accelerate", type=float, metavar="R", help="undersample a fully sampled scan first"
     )
@@ -72,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = Request(
         method=arguments.method,
         adapt=arguments.adapt,
+        adapt_options=tuple(arguments.adapt_option),
         budget_seconds=arguments.budget,
         scheme=scheme,
         formats=formats_of(arguments.format),
@@ -106,5 +123,8 @@ def _summary(path: Path, folder: Path, card: object) -> str:
             "  against its own reference (mvue, support): "
             + ", ".join(f"{k} {v:.4f}" for k, v in scores.items())
         )
+    counts = card.adapt["counts"]  # type: ignore[attr-defined]
+    if card.adapt["asked"] != "none":  # type: ignore[attr-defined]
+        lines.append("  slices: " + ", ".join(f"{n} {action}" for action, n in counts.items() if n))
     lines += [f"  warning: {text}" for text in card.warnings]  # type: ignore[attr-defined]
     return "\n".join(lines)

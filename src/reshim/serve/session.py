@@ -158,8 +158,9 @@ class Session:
         name = configuration if configuration in METHODS else self.request.method
         if name not in self._methods:
             asked = self.request
-            adapt = asked.adapt if name == asked.method else "none"
-            self._methods[name] = method_of(name, adapt, asked.budget_seconds, asked.device)
+            own = name == asked.method
+            adapt, budget = (asked.adapt, asked.budget_seconds) if own else ("none", None)
+            self._methods[name] = method_of(name, adapt, budget, asked.device)
         return name, self._methods[name]
 
     def _send(self, outgoing: BufferedIOBase, shown: Shown, series: int) -> None:
