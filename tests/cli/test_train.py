@@ -12,6 +12,7 @@ from reshim.catalog import Catalog
 from reshim.cli import train as command
 from reshim.errors import UserError
 from reshim.physics.fourier import to_kspace
+from reshim.training.cache import Cache
 from reshim.training.run_folder import RunFolder, load_run
 
 ROWS, COLUMNS, COILS = 32, 28, 4
@@ -216,3 +217,33 @@ def test_bfloat16_by_either_name(catalog, tmp_path):
     runs = [load_run(tmp_path / name) for name in "01"]
     assert runs[0].settings["training"]["bf16"]
     assert runs[0].digest == runs[1].digest
+
+
+def test_scans_beyond_the_pool_are_said_and_kept_on_disk_until_the_run_ends(catalog, tmp_path, caplog):
+    words = [catalog, "--where", "true", *QUICK, "--objective", "joint"]
+    assert reshim_train(*words, "--out", tmp_path / "roomy") == 0
+    assert not RunFolder(tmp_path / "roomy").read_log("note")
+    kept = []
+    remove = Cache.remove
+
+    def look(cache):
+        kept.extend(cache.folder.glob("*/*.npy"))
+        remove(cache)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Cache, "remove", look)
+        more = ["--pool-gib", 0, "--cache-gib", 1]
+        assert reshim_train(*words, *more, "--out", tmp_path / "cramped") == 0
+    # Of four scans of two slices: references, and maps of those that were drawn.
+    assert len(kept) == 16
+    assert not RunFolder(tmp_path / "cramped").prepared.exists()
+    assert load_run(tmp_path / "cramped").digest == load_run(tmp_path / "roomy").digest
+    assert "made again at every draw" in caplog.text
+    assert "the pool holds 0.0" in RunFolder(tmp_path / "cramped").read_log("note")[0]["note"]
+
+
+@pytest.mark.parametrize(("words", "said"), [(["--device", "cuda"], "GPU"), (["--cache-gib", "-1"], "GiB")])
+def test_what_this_machine_has_not_is_refused(words, said, catalog, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=said):
+        reshim_train(catalog, "--where", "true", *QUICK, "--out", tmp_path / "run", *words)

@@ -21,7 +21,7 @@ def shard(model: nn.Module, device: torch.device, size: int) -> None:
     The members of its lists of layers are gathered one at a time, as each is needed; the rest at once.
     """
     mesh = init_device_mesh(device.type, (size,))
-    for layer in _layers(model):
+    for layer in layers_of(model):
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
 
@@ -50,12 +50,12 @@ def put_whole_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None
     network.load_state_dict({name: dealt_like(tensor, own[name]) for name, tensor in weights.items()})
 
 
-def _layers(model: nn.Module) -> list[nn.Module]:
+def layers_of(model: nn.Module) -> list[nn.Module]:
     """Members of the outermost lists of layers, those with parameters."""
     found: list[nn.Module] = []
     for child in model.children():
         if isinstance(child, (nn.ModuleList, nn.Sequential)):
             found += [layer for layer in child if any(True for _ in layer.parameters())]
         else:
-            found += _layers(child)
+            found += layers_of(child)
     return found

@@ -3,6 +3,7 @@
 A folder that holds the same run goes on where it stopped, or, finished, is handed back at once.
 """
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from reshim.training.settings import TrainingSettings
 from reshim.training.statistics import Statistics, features
 from reshim.training.tensorboard import Several, tensorboard_of
 from reshim.types import ScanRecord
+
+LOGGER = logging.getLogger(__name__)
 
 MOST_STATISTICS = 256
 """Slices whose features make the statistics."""
@@ -164,6 +167,9 @@ def train(
     if tensorboard and ranks.writes and (events := tensorboard_of(folder.path)) is not None:
         display = Several((events,) if display is None else (display, events))
     loop = Loop(module, examples, held_out, settings, folder, device, ranks, display, sharded=sharded)
+    if (shortage := pool.shortage(maps)) is not None:
+        loop.notes = (shortage,)
+        LOGGER.warning(shortage)
     loop.watched = {name: some for name, some in watched.items() if some is not None}
     progress = loop.run()
     if ranks.writes:
