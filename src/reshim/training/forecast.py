@@ -24,7 +24,7 @@ from reshim.training.pool import Pool
 from reshim.training.rehearsal import READ_BYTES, Cost, Rehearsal, raw_bytes
 from reshim.training.run_folder import wants_maps
 from reshim.training.settings import TrainingSettings
-from reshim.training.sharding import layers_of
+from reshim.training.sharding import most_gathered
 from reshim.training.train import MOST_STATISTICS
 from reshim.types import ScanRecord
 
@@ -308,9 +308,8 @@ class _Weights:
             # Gradients are averaged in copies of their own.
             averaging = whole if count > 1 else 0.0
             return 4 * whole + averaging + max(step, 6 * whole if writes else 0.0)
-        sizes = [4.0 * sum(p.numel() for p in layer.parameters()) for layer in layers_of(self.network)]
-        # What lies outside the layers, and of those one at work and the next.
-        gathered = 2 * (whole - sum(sizes) + 2 * max(sizes, default=0.0))
+        # With their gradients.
+        gathered = 2 * 4.0 * most_gathered(self.network)
         return 4 * whole / count + max(step + gathered, (9 if writes else 3) * whole)
 
     @property

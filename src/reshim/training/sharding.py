@@ -21,7 +21,7 @@ def shard(model: nn.Module, device: torch.device, size: int) -> None:
     The members of its lists of layers are gathered one at a time, as each is needed; the rest at once.
     """
     mesh = init_device_mesh(device.type, (size,))
-    for layer in layers_of(model):
+    for layer in _layers(model):
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
 
@@ -50,12 +50,18 @@ def put_whole_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None
     network.load_state_dict({name: dealt_like(tensor, own[name]) for name, tensor in weights.items()})
 
 
-def layers_of(model: nn.Module) -> list[nn.Module]:
+def most_gathered(model: nn.Module) -> int:
+    """Numbers of weights that are whole at a time: what lies outside the layers, a layer and the next one."""
+    sizes = [sum(p.numel() for p in layer.parameters()) for layer in _layers(model)]
+    return sum(p.numel() for p in model.parameters()) - sum(sizes) + 2 * max(sizes, default=0)
+
+
+def _layers(model: nn.Module) -> list[nn.Module]:
     """Members of the outermost lists of layers, those with parameters."""
     found: list[nn.Module] = []
     for child in model.children():
         if isinstance(child, (nn.ModuleList, nn.Sequential)):
             found += [layer for layer in child if any(True for _ in layer.parameters())]
         else:
-            found += layers_of(child)
+            found += _layers(child)
     return found
