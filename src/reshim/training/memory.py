@@ -20,14 +20,3 @@ def keep_freed_memory() -> bool:
         return False
     library = ctypes.CDLL(None)
     return all(library.mallopt(option, LARGEST) == 1 for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD))
-
-
-def give_freed_memory_back() -> bool:
-    """Hand pages that nothing uses back to the system; True where some were.
-
-    After work whose blocks are of other sizes than those to come, e.g. between reading scans and training on
-    them: what is kept lies between holes that the next blocks may not fit into.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    return bool(ctypes.CDLL(None).malloc_trim(0))

@@ -23,7 +23,7 @@ from reshim.training.card import write_card
 from reshim.training.compiling import compile_cores
 from reshim.training.examples import Examples
 from reshim.training.loop import Display, Loop
-from reshim.training.memory import give_freed_memory_back, keep_freed_memory
+from reshim.training.memory import keep_freed_memory
 from reshim.training.objectives import Adversarial, refuse_unfit
 from reshim.training.pool import Pool
 from reshim.training.ranks import Ranks
@@ -155,7 +155,6 @@ def train(
     left_out = _prepare(
         pool, [*records, *validation, *(r for some in looked_at.values() for r in some)], settings
     )
-    give_freed_memory_back()
     groups = tuple(_without(group, left_out) for group in groups)
     maps = settings.objective.needs_phase or wants_maps(module)
     examples = Examples.of(pool, groups, settings, with_maps=maps)
