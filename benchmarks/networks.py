@@ -1,12 +1,14 @@
 """Our U-net and E2E-VarNet against the `fastmri` package's, at equal weights and equal output.
 
     python benchmarks/networks.py [JOB ...] [--pairs 5] [--threads 2] [--size 320] [--coils 15]
-                                  [--memory] [--bf16]
+                                  [--memory] [--bf16] [--compile]
 
 One JSON line a job: the median of the ratios of pairs measured in turn in this one process (theirs over ours:
 2 is twice as fast), of wall and of processor time, and the largest difference of the outputs over their
 maximum. With `--memory` instead, the most memory that each side holds, in a process of its own. With `--bf16`
-our side is in bfloat16, theirs in float32; what that costs is the question of `precision.py`.
+our side is in bfloat16, theirs in float32; what that costs is the question of `precision.py`. With
+`--compile` our side as it is against our side with compiled cores, as `reshim train --compile` has them (2 is
+twice as fast compiled), and apart from it the seconds that the first call takes longer.
 
 Both sides run with the C library told to keep freed memory, which by itself is worth 1.5 times at batch 4. On
 a busy machine read `cpu_ratio`, with `--threads 1`.
@@ -36,6 +38,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from reshim.networks.unet import UNetCore  # noqa: E402
 from reshim.networks.varnet import VarNet  # noqa: E402
+from reshim.training.compiling import compile_cores  # noqa: E402
 from reshim.types import Calibration, Measurement  # noqa: E402
 
 Side = tuple[nn.Module, Callable[[], Tensor]]
@@ -132,6 +135,23 @@ def compare(theirs: Callable[[], Tensor], ours: Callable[[], Tensor], pairs: int
     }
 
 
+def compiled(
+    make: Callable[[], tuple[Side, Side]],
+    as_job: Callable[[Side], Callable[[], Tensor]],
+    pairs: int,
+    wrap: Callable[[Callable[[], Tensor]], Callable[[], Tensor]],
+) -> dict[str, float]:
+    """Our side as it is over our side compiled, at equal weights; compiling is timed apart."""
+    eager, fast = make()[1], make()[1]
+    if not compile_cores(fast[0]):
+        raise SystemExit("torch.compile does not work here")
+    as_is, quick = wrap(as_job(eager)), wrap(as_job(fast))
+    seconds = timed(quick)[0] - timed(as_is)[0]
+    found = compare(as_is, quick, pairs)
+    names = {"fastmri_s": "eager_s", "ours_s": "compiled_s"}
+    return {**{names.get(name, name): value for name, value in found.items()}, "compile_s": round(seconds, 1)}
+
+
 def peaks(job: str, arguments: argparse.Namespace) -> dict[str, float]:
     """MiB that each side of a job takes, with the interpreter, each in a fresh process."""
     command = [sys.executable, __file__, job, "--threads", str(arguments.threads)]
@@ -166,6 +186,7 @@ def main() -> None:
     parser.add_argument("--coils", type=int, default=15)
     parser.add_argument("--memory", action="store_true", help="peak memory in place of times")
     parser.add_argument("--bf16", action="store_true", help="our side in bfloat16")
+    parser.add_argument("--compile", action="store_true", help="our side compiled, beside itself as it is")
     parser.add_argument("--only", choices=("fastmri", "ours"), help="run one side, print its peak in MiB")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -180,12 +201,14 @@ def main() -> None:
                 run()
             print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
             continue
+        wrap = in_bf16 if arguments.bf16 else lambda run: run
         if arguments.memory:
             result = peaks(name, arguments)
+        elif arguments.compile:
+            result = compiled(make, as_job, arguments.pairs, wrap)
         else:
             theirs, ours = make()
-            own = in_bf16(as_job(ours)) if arguments.bf16 else as_job(ours)
-            result = compare(as_job(theirs), own, arguments.pairs)
+            result = compare(as_job(theirs), wrap(as_job(ours)), arguments.pairs)
         precision = "bf16" if arguments.bf16 else "float32"
         shape = {
             "precision": precision,

@@ -15,6 +15,7 @@ from reshim.cli import main
 from reshim.cli import train as command
 from reshim.errors import UserError
 from reshim.physics.fourier import to_kspace
+from reshim.training.cache import Cache
 from reshim.training.run_folder import RunFolder, load_run
 from reshim.training.settings import settings_from
 
@@ -309,3 +310,33 @@ def test_asked_to_end_the_command_saves_says_so_and_goes_on(catalog, tmp_path):
     assert reshim_train(*words) == 0
     assert load_run(out).settings["finished"]["epochs"] == 40
     assert [line["epoch"] for line in RunFolder(out).read_log("epoch")] == list(range(1, 41))
+
+
+def test_scans_beyond_the_pool_are_said_and_kept_on_disk_until_the_run_ends(catalog, tmp_path, caplog):
+    words = [catalog, "--where", "true", *QUICK, "--objective", "joint"]
+    assert reshim_train(*words, "--out", tmp_path / "roomy") == 0
+    assert not RunFolder(tmp_path / "roomy").read_log("note")
+    kept = []
+    remove = Cache.remove
+
+    def look(cache):
+        kept.extend(cache.folder.glob("*/*.npy"))
+        remove(cache)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Cache, "remove", look)
+        more = ["--pool-gib", 0, "--cache-gib", 1]
+        assert reshim_train(*words, *more, "--out", tmp_path / "cramped") == 0
+    # Of four scans of two slices: references, and maps of those that were drawn.
+    assert len(kept) == 16
+    assert not RunFolder(tmp_path / "cramped").prepared.exists()
+    assert load_run(tmp_path / "cramped").digest == load_run(tmp_path / "roomy").digest
+    assert "made again at every draw" in caplog.text
+    assert "the pool holds 0.0" in RunFolder(tmp_path / "cramped").read_log("note")[0]["note"]
+
+
+@pytest.mark.parametrize(("words", "said"), [(["--device", "cuda"], "GPU"), (["--cache-gib", "-1"], "GiB")])
+def test_what_this_machine_has_not_is_refused(words, said, catalog, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=said):
+        reshim_train(catalog, "--where", "true", *QUICK, "--out", tmp_path / "run", *words)

@@ -5,6 +5,7 @@ from reshim.acquire import Scheme, measure, reference
 from reshim.errors import BadScanError
 from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
+from reshim.training.cache import Cache
 from reshim.training.examples import Examples
 from reshim.training.pool import Pool
 from reshim.training.sampling import Group
@@ -98,3 +99,77 @@ def test_of_several_schemes_each_batch_draws_one(toy):
     source = examples(toy, toy.pool(), schemes=schemes)
     lines = {source.build((0, 1), epoch).measurement.calibration.shape[1] for epoch in range(12)}
     assert lines == {8, 16}
+
+
+def equal(one, other):
+    return (
+        torch.equal(one.measurement.kspace, other.measurement.kspace)
+        and torch.equal(one.measurement.maps, other.measurement.maps)
+        and torch.equal(one.reference.image, other.reference.image)
+        and torch.equal(one.reference.data_range, other.reference.data_range)
+    )
+
+
+BATCHES = [(0, 1, 4), (2, 3), (4, 2), (0, 3, 1)]
+
+
+def test_batches_from_disk_are_those_from_memory_to_the_bit(toy, tmp_path, monkeypatch):
+    roomy = examples(toy, toy.pool())
+    cramped = examples(toy, Pool(read=toy.read, max_bytes=0, cache=Cache(tmp_path, 2**30)))
+    for epoch in range(2):
+        for batch in BATCHES:
+            assert equal(roomy.build(batch, epoch), cramped.build(batch, epoch))
+    # A run that goes on, in a new process, finds what the first one made.
+    made = []
+    monkeypatch.setattr("reshim.training.pool.reference", lambda *_: made.append("reference"))
+    monkeypatch.setattr("reshim.training.pool.measure", lambda *_: made.append("maps"))
+    again = examples(toy, Pool(read=toy.read, max_bytes=0, cache=Cache(tmp_path, 2**30)))
+    for batch in BATCHES:
+        assert equal(roomy.build(batch, 1), again.build(batch, 1))
+    assert made == []
+
+
+def test_a_cache_keeps_to_its_bound_and_names_what_made_it(toy, tmp_path):
+    cache = Cache(tmp_path / "prepared", 20_000)
+    examples(toy, Pool(read=toy.read, max_bytes=0, cache=cache)).build((0, 1), 0)
+    files = list((tmp_path / "prepared").glob("*/*"))
+    assert 0 < sum(path.stat().st_size for path in files) == cache.n_bytes <= 20_000
+    assert Cache(tmp_path / "prepared", 20_000).n_bytes == cache.n_bytes
+    # Of another pool's making none is taken.
+    other = Pool(read=toy.read, max_bytes=0, cache=cache, remove_oversampling=False)
+    record = toy.record("a", 3)
+    assert other._cached(*other._of_maps(record, 0, 10)) is None
+    cache.remove()
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_a_damaged_file_is_made_again(toy, tmp_path):
+    roomy = examples(toy, toy.pool()).build((0, 1), 0)
+    pool = Pool(read=toy.read, max_bytes=0, cache=Cache(tmp_path, 2**30))
+    source = examples(toy, pool)
+    source.build((0, 1), 0)
+    for path in tmp_path.glob("*/*.npy"):
+        path.write_bytes(path.read_bytes()[:100])
+    assert equal(roomy, source.build((0, 1), 0))
+
+
+def test_a_full_disk_ends_the_keeping_and_not_the_run(toy, tmp_path, caplog, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("reshim.training.cache.np.save", full)
+    pool = Pool(read=toy.read, max_bytes=0, cache=Cache(tmp_path, 2**30))
+    assert equal(examples(toy, pool).build((0, 1), 0), examples(toy, toy.pool()).build((0, 1), 0))
+    assert len([line for line in caplog.messages if "takes no more" in line]) == 1
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_pool_says_what_is_beyond_it(toy):
+    roomy, cramped = toy.pool(), Pool(read=toy.read, max_bytes=2**16)
+    for pool in (roomy, cramped):
+        examples(toy, pool)
+    assert roomy.shortage(True) is None
+    assert "--cache-gib" in cramped.shortage(True)
+    # What is said of the maps is what they take.
+    examples(toy, roomy).build((0, 1, 2, 3, 4), 0)
+    assert roomy.n_bytes == roomy.n_prepared + roomy.n_slices_bytes

@@ -1,22 +1,25 @@
 """``reshim doctor``: is this machine fit, and what would a run take: memory, time, disk."""
 
 import argparse
+import importlib
 import importlib.metadata
 import json
 import os
 import platform
 import shutil
+import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reshim.cli.train import add_plan, network_of, scans_of, settings_of
+from reshim.cli.train import add_plan, bounds_of, network_of, scans_of, settings_of
 from reshim.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
-    from reshim.training.forecast import Forecast
+    from reshim.training.forecast import Forecast, Processes
     from reshim.types import ScanRecord
 
 NAME = "doctor"
@@ -27,9 +30,11 @@ examples:
   reshim doctor --out runs
   reshim doctor scans.parquet --where "anatomy = 'knee'" --network unet-s --epochs 50
   reshim doctor --plan slices=30000 volumes=1000 coils=15 rows=640 columns=368 side=320 --network varnet-s
+  reshim doctor scans.parquet --where true --network vit-l --fsdp --processes 8 --device cuda
 
-The second and third take the options of `reshim train`. A few steps are made on invented scans to learn how
-fast this machine is; no scan is read. Exit status 2 where the run would not fit.
+All but the first take the options of `reshim train`. A few steps are made on invented scans to learn how
+fast this machine is; no scan is read. What is beyond --pool-gib is made again at every draw, and counted so.
+--stop early is taken as never met, --compile as not asked for. Exit status 2 where the run would not fit.
 """
 
 PLAN = {
@@ -56,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plan", nargs="+", metavar="KEY=N", help=f"scans without a catalog: {', '.join(PLAN)}"
     )
     parser.add_argument("--json", action="store_true", help="print the forecast as JSON, nothing else")
+    parser.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="of torchrun --nproc-per-node (default 1)"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder that would hold results")
     add_plan(parser, needs_data=False)
 
@@ -69,10 +77,14 @@ def run(arguments: argparse.Namespace) -> int:
         rows, missing = _findings(arguments.out)
     else:
         found, device = _forecast(arguments)
+        short = [need for need in _needs(found, device, arguments.out) if need[1] >= need[2]]
+        if short:
+            said = "; ".join(f"{name} {_gb(wanted)} of {_gb(there)} free" for name, wanted, there in short)
+            print(f"reshim doctor: the run does not fit: {said}; {_remedy(short[0][0])}", file=sys.stderr)
         if arguments.json:
-            print(json.dumps(asdict(found)))
-            return 0
-        rows, missing = _needs(found, device, arguments.out)
+            print(json.dumps({**asdict(found), "fits": not short}))
+            return 2 if short else 0
+        rows, missing = _rows(found, device, arguments), bool(short)
     table = Table("what", "found", "note", box=None)
     for row in rows:
         table.add_row(*row)
@@ -81,27 +93,67 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _forecast(arguments: argparse.Namespace) -> tuple["Forecast", "torch.device"]:
+    # What a training loads, timed here: on a cold disk it is much of a short run.
+    started = time.perf_counter()
     import torch
 
+    for name in ("reshim.training.train", "reshim.report.run_page"):
+        importlib.import_module(name)
+    from reshim.methods import checked_device
     from reshim.networks import build
-    from reshim.training.forecast import forecast
+    from reshim.training.forecast import START_SECONDS, forecast
 
+    device = torch.device(checked_device(arguments.device))
     settings = settings_of(arguments)
     name, changes = network_of(arguments, settings.objective)
-    training, validation = _scans(arguments)
+    training, validation, watched = _scans(arguments)
     with torch.random.fork_rng(devices=[]):
         network = build(name, changes)
-    device = torch.device(arguments.device)
-    return forecast(network, training, validation, settings, device), device
+    in_memory, on_disk = bounds_of(arguments)
+    loaded = time.perf_counter() - started
+    found = forecast(
+        network,
+        training,
+        validation,
+        settings,
+        device,
+        watched=watched,
+        processes=_processes(arguments, device),
+        pool_bytes=in_memory,
+        cache_bytes=on_disk,
+        lends=arguments.start is not None or arguments.fallback is not None,
+        start_seconds=max(loaded, START_SECONDS),
+    )
+    return found, device
 
 
-def _scans(arguments: argparse.Namespace) -> tuple[list["ScanRecord"], list["ScanRecord"]]:
+def _processes(arguments: argparse.Namespace, device: "torch.device") -> "Processes":
+    """How torchrun would deal the run out; with the threads that each of its processes would have."""
+    import torch
+
+    from reshim.training.forecast import Processes
+
+    count = arguments.processes
+    if count > 1 and arguments.threads is None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)  # as torchrun sets it
+    crowded = 1.0 if device.type == "cuda" else count * torch.get_num_threads() / _cores()
+    return Processes(count, arguments.fsdp, max(crowded, 1.0) if count > 1 else 1.0)
+
+
+def _scans(
+    arguments: argparse.Namespace,
+) -> tuple[list["ScanRecord"], list["ScanRecord"], list[list["ScanRecord"]]]:
+    """Scans that are trained on, that choose the checkpoint, and that are only watched."""
     if arguments.catalog is not None:
         from reshim.catalog import Catalog
 
         arguments.where = arguments.where or ["true"]
-        groups, validation = scans_of(Catalog.read(arguments.catalog), arguments)
-        return [record for group in groups for record in group.records], validation
+        catalog = Catalog.read(arguments.catalog)
+        groups, validation = scans_of(catalog, arguments)
+        watched = [catalog.where(where).part("val").records() for where in arguments.watch or ()]
+        return [record for group in groups for record in group.records], validation, watched
+    if arguments.watch:
+        raise UserError("--watch filters a catalog, and there is none; count its scans to validation=N")
     values = dict(PLAN)
     for pair in arguments.plan:
         key, _, number = pair.partition("=")
@@ -110,7 +162,7 @@ def _scans(arguments: argparse.Namespace) -> tuple[list["ScanRecord"], list["Sca
                 f"--plan has {pair!r}; it takes whole numbers for {', '.join(PLAN)}, as slices=300"
             )
         values[key] = int(number)
-    return _planned(values, "slices"), _planned(values, "validation")
+    return _planned(values, "slices"), _planned(values, "validation"), []
 
 
 def _planned(values: dict[str, int], kind: str) -> list["ScanRecord"]:
@@ -141,37 +193,63 @@ def _planned(values: dict[str, int], kind: str) -> list["ScanRecord"]:
     ]
 
 
-def _needs(
-    found: "Forecast", device: "torch.device", folder: Path
-) -> tuple[list[tuple[str, str, str]], bool]:
-    """The forecast beside what is there."""
+def _needs(found: "Forecast", device: "torch.device", folder: Path) -> list[tuple[str, int, int]]:
+    """What is needed, how many bytes of it, and how many are free."""
     import torch
 
     from reshim.training.forecast import available_bytes
 
-    rows = [
-        ("parameters", f"{found.n_parameters:,}", ""),
-        ("training slices", f"{found.n_slices:,}", f"{found.n_steps:,} steps of {found.step_seconds:.2f} s"),
-        ("time", _duration(found.seconds), "within a quarter, while nothing else runs"),
-    ]
     needs = [("memory", found.memory_bytes, available_bytes(torch.device("cpu")))]
     if device.type == "cuda":
         needs.append(("memory of the GPU", found.device_bytes, available_bytes(device)))
-    needs.append(("disk", found.disk_bytes, shutil.disk_usage(_existing(folder)).free))
-    short = False
-    for name, wanted, there in needs:
-        remedy = "--accumulation, a smaller --batch or network" if name != "disk" else "another --out"
-        fits = wanted < there
-        note = f"{there / 1e9:.1f} GB are free" + ("" if fits else f": too little; {remedy}")
-        rows.append((name, f"{wanted / 1e9:.2f} GB", note))
-        short = short or not fits
-    return rows, short
+    return [*needs, ("disk", found.disk_bytes, shutil.disk_usage(_existing(folder)).free)]
+
+
+def _rows(
+    found: "Forecast", device: "torch.device", arguments: argparse.Namespace
+) -> list[tuple[str, str, str]]:
+    """The forecast beside what is there."""
+    quiet = "within a quarter, while nothing else runs"
+    rows = [
+        ("parameters", f"{found.n_parameters:,}", ""),
+        ("training slices", f"{found.n_slices:,}", f"{found.n_steps:,} steps of {found.step_seconds:.2f} s"),
+        (
+            "time",
+            _duration(found.seconds),
+            "at most: --stop early may end it before" if arguments.stop == "early" else quiet,
+        ),
+    ]
+    if found.pool_share < 1:
+        again = _duration(found.parts["remade_seconds"])
+        rows.append(
+            (
+                "kept in memory",
+                f"{found.pool_share:.0%} of {_gb(found.parts['wanted_bytes'])}",
+                f"{again} of the time go into reading and making the rest again; --pool-gib, --cache-gib",
+            )
+        )
+    for name, wanted, there in _needs(found, device, arguments.out):
+        note = f"{_gb(there)} are free" + ("" if wanted < there else f": too little; {_remedy(name)}")
+        rows.append((name, _gb(wanted), note))
+    return rows
+
+
+def _remedy(name: str) -> str:
+    if name == "disk":
+        return "another --out, or less --cache-gib"
+    return "--accumulation, a smaller --batch, network or --pool-gib"
+
+
+def _gb(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.2f} GB"
 
 
 def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 2 * 86400 else f"{seconds / 86400:.1f} days"
 
 
 def _existing(folder: Path) -> Path:
@@ -179,6 +257,8 @@ def _existing(folder: Path) -> Path:
 
 
 def _findings(folder: Path) -> tuple[list[tuple[str, str, str]], bool]:
+    from reshim.training.memory import keep_freed_memory
+
     rows = [("python", platform.python_version(), "3.11 or newer is needed")]
     missing = False
     for name in PACKAGES:
@@ -190,19 +270,18 @@ def _findings(folder: Path) -> tuple[list[tuple[str, str, str]], bool]:
             rows.append(
                 (name, "missing", "pip install 'reshim[formats]'" if optional else "pip install reshim")
             )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     rows.append(
-        ("processor cores", str(cores), f"OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')}")
+        ("processor cores", str(_cores()), f"OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')}")
     )
     rows.append(("memory", _memory(), "a 320x320, 15-coil U-net training step of batch 4 takes about 2.5 GB"))
-    kept = os.environ.get("MALLOC_TRIM_THRESHOLD_")
+    kept = keep_freed_memory()
     rows.append(
         (
             "large blocks kept by the C library",
             "yes" if kept else "no",
-            ""
+            "every command that computes tells it to"
             if kept
-            else "MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000 speeds up training",
+            else "it is not glibc, and large images are slower",
         )
     )
     rows.append(("GPU", _gpu(), ""))
@@ -218,6 +297,10 @@ def _findings(folder: Path) -> tuple[list[tuple[str, str, str]], bool]:
         )
     )
     return rows, missing or not writable
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory() -> str:

@@ -15,6 +15,7 @@ from reshim.errors import UserError
 if TYPE_CHECKING:
     from reshim.catalog import Catalog
     from reshim.training.objectives import Objective
+    from reshim.training.pool import Pool
     from reshim.training.run_folder import Trained
     from reshim.training.sampling import Group
     from reshim.training.settings import TrainingSettings
@@ -57,6 +58,21 @@ def add_plan(parser: argparse.ArgumentParser, *, needs_data: bool) -> None:
     _add_data(parser.add_argument_group("data"), needs_data)
     _add_network(parser.add_argument_group("network and objective"))
     _add_budget(parser.add_argument_group("budget and schedule"))
+    memory = parser.add_argument_group("memory")
+    memory.add_argument(
+        "--pool-gib",
+        type=float,
+        default=8.0,
+        metavar="N",
+        help="of slices, references and maps that each process keeps (default 8)",
+    )
+    memory.add_argument(
+        "--cache-gib",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="of references and maps kept in RUN/prepared until the run ends (default 0)",
+    )
     scheme = parser.add_argument_group("undersampling")
     scheme.add_argument("--mask", default="equispaced", metavar="NAME", help="default equispaced")
     scheme.add_argument(
@@ -184,10 +200,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Train; 3 where scans were left out."""
     from reshim.catalog import Catalog
     from reshim.methods import checked_device
+    from reshim.training.cache import Cache
     from reshim.training.display import RichDisplay
+    from reshim.training.run_folder import RunFolder
     from reshim.training.train import train
 
-    device = checked_device(arguments.device)
+    device, pool = checked_device(arguments.device), _pool(arguments)
     settings = settings_of(arguments)
     network, network_settings = network_of(arguments, settings.objective)
     catalog = Catalog.read(arguments.catalog)
@@ -203,6 +221,7 @@ def run(arguments: argparse.Namespace) -> int:
             start=arguments.start,
             fallback=arguments.fallback,
             watch={where: catalog.where(where).part("val").records() for where in arguments.watch or ()},
+            pool=pool,
             device=device,
             display=display,
             sharded=arguments.fsdp,
@@ -210,6 +229,7 @@ def run(arguments: argparse.Namespace) -> int:
             tensorboard=arguments.tensorboard,
             about={"catalog": str(arguments.catalog), "where": arguments.where, "subset": _said(arguments)},
         )
+    Cache(RunFolder(arguments.out).prepared, 0).remove()
     return _finished(trained, arguments.out)
 
 
@@ -221,6 +241,26 @@ def _saying_how_to_go_on() -> Iterator[None]:
         if left.code == 128 + signal.SIGTERM and os.environ.get("RANK", "0") == "0":
             print("reshim train: asked to end, state saved; run it again to go on", file=sys.stderr)
         raise
+
+
+def bounds_of(arguments: argparse.Namespace) -> tuple[int, int]:
+    """Bytes that may be kept in memory and on disk."""
+    for name, gib in (("--pool-gib", arguments.pool_gib), ("--cache-gib", arguments.cache_gib)):
+        if not 0 <= gib < float("inf"):
+            raise UserError(f"{name} is {gib:g}; it is a number of GiB, 0 or more")
+    return int(arguments.pool_gib * 2**30), int(arguments.cache_gib * 2**30)
+
+
+def _pool(arguments: argparse.Namespace) -> "Pool":
+    from reshim.training.cache import Cache
+    from reshim.training.pool import Pool
+    from reshim.training.run_folder import RunFolder
+
+    in_memory, on_disk = bounds_of(arguments)
+    # Each process of torchrun writes its share.
+    on_disk //= int(os.environ.get("WORLD_SIZE", "1"))
+    cache = Cache(RunFolder(arguments.out).prepared, on_disk) if on_disk else None
+    return Pool(max_bytes=in_memory, cache=cache)
 
 
 def _finished(trained: "Trained", out: Path) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reshim.adaptation.at_test_time import AdaptedAtTestTime
+from reshim.adaptation.at_test_time import MEASURED, AdaptedAtTestTime
 from reshim.adaptation.reconciled import Reconciled, Remembered
 from reshim.evaluation.claims import AllOf, Claim, Given, LowerBoundAbove, LowerBoundAtLeast, PointAndInterval
 from reshim.evaluation.quantities import Best, Difference, Ratio, share_of_gap
@@ -375,17 +375,9 @@ def pair(study: Study, kind: Kind, part: Distribution | Several) -> tuple[Traine
 
 def fitted(joint: Trained, supervised: Trained, tiny: bool, **changes: Any) -> AdaptedAtTestTime:
     """The jointly trained network, fitted to each volume."""
-    settings: dict[str, Any] = {
-        "scope": "volume",
-        "steps": 4 if tiny else UNET.steps,
-        "learning_rate": 3e-3,
-        "batch_slices": 2,
-        "stop_share": 0.15,
-        "judge_share": 0.2,
-        "check_every": 20,
-        # The held-out error first rises, for fifty steps and more, and then falls for longer than this lasts.
-        "patience": 20,
-    }
+    settings: dict[str, Any] = {**MEASURED, "scope": "volume"}
+    if tiny:
+        settings["steps"] = 4
     return AdaptedAtTestTime(
         joint.network, supervised.network, train_seed=joint.train_seed, **{**settings, **changes}
     )

@@ -79,6 +79,9 @@ class Loop:
     watched: Mapping[str, Examples] = field(default_factory=dict)
     """Scored after each epoch for the log alone: nothing is decided by them."""
 
+    notes: Sequence[str] = ()
+    """Written into the log at the start of each sitting."""
+
     sharded: bool = False
     """Weights, gradients and moments dealt out over the processes."""
 
@@ -111,6 +114,8 @@ class Loop:
     def run(self) -> Progress:
         """Train to the end of the budget, or to where the rule for stopping early ends it."""
         self._resume()
+        for note in self.notes:
+            self._log({"kind": "note", "step": self.progress.step, "note": note})
         with self._signals():
             while not self.progress.done:
                 self._epoch()

@@ -4,6 +4,9 @@ A slice's k-space, its reference and its coil maps are read or made once and kep
 maps can be kept although every epoch draws a new mask, because they are estimated from the calibration block,
 which is the same for every mask of a scheme. One pool serves several trainings: what P and P ∪ Q share is
 held once.
+
+What does not fit is read and made again at every draw; with a cache, references and maps are read from disk
+instead, as they were made the first time.
 """
 
 import hashlib
@@ -14,12 +17,15 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+import reshim
 from reshim.acquire import Scheme, Target, measure, reference, without_oversampling
+from reshim.digest import digest
 from reshim.errors import BadScanError
 from reshim.loader import OWN_MASK
 from reshim.physics.maps import default_estimator
 from reshim.scans import load_reference
 from reshim.scans.slices import SliceReader
+from reshim.training.cache import Cache
 from reshim.types import Acquisition, MapEstimator, ScanRecord
 
 __all__ = ["OWN_MASK", "Entry", "Pool", "joined_slices"]
@@ -47,8 +53,17 @@ class Pool:
     read_reference: Callable[..., Tensor | None] = load_reference
     """Reads a stored reference."""
 
+    cache: Cache | None = None
+    """Keeps references and maps on disk as well."""
+
     n_bytes: int = field(default=0, init=False)
     """Bytes that are kept now."""
+
+    n_prepared: int = field(default=0, init=False)
+    """Bytes of the slices and references that were prepared, kept or not."""
+
+    n_slices_bytes: int = field(default=0, init=False)
+    """Bytes of the slices alone."""
 
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
     _maxima: dict[tuple[str, str], float] = field(default_factory=dict, init=False, repr=False)
@@ -68,14 +83,31 @@ class Pool:
             return
         whole = self.read(record)
         reduced = self._reduced(whole)
+        if record.scan_id not in self._about:
+            self.n_prepared += reduced.kspace.nbytes
+            self.n_slices_bytes += reduced.kspace.nbytes
         for index, number in enumerate(whole.slices):
             self._keep(("slice", record.scan_id, number), _slice_of(reduced, index), reduced.kspace[0].nbytes)
         if wanted is not None:
             images = self._references(record, whole, wanted)
             self._maxima[record.scan_id, wanted] = images.max().item()
+            self.n_prepared += images.nbytes
             for number, image in zip(whole.slices, images, strict=True):
                 self._keep(("reference", record.scan_id, number, wanted), image.clone(), image.nbytes)
         self._about[record.scan_id] = (whole.slices, _kind(reduced))
+
+    def shortage(self, with_maps: bool) -> str | None:
+        """What is beyond the pool's bound, in words; None where all that was prepared fits, and its maps."""
+        # A slice's maps are as large as its k-space: one set of them.
+        wanted = self.n_prepared + (self.n_slices_bytes if with_maps else 0)
+        if wanted <= self.max_bytes:
+            return None
+        return (
+            f"slices, references and maps take {wanted / 2**30:.1f} GiB, and the pool holds "
+            f"{self.max_bytes / 2**30:.1f}: what is beyond is read and made again at every draw"
+            + ("; --cache-gib keeps references and maps on disk" if self.cache is None else "")
+            + "; --pool-gib gives more room"
+        )
 
     def numbers(self, record: ScanRecord) -> tuple[int, ...]:
         """The slices of a prepared scan."""
@@ -96,7 +128,9 @@ class Pool:
             key = ("reference", record.scan_id, number, target)
             image = self._kept.get(key)
             if image is None:
-                image = self._references(record, self.read(record, (number,)), target)[0]
+                image = self._cached(*_of_reference(record, number, target))
+                if image is None:
+                    image = self._references(record, self.read(record, (number,)), target)[0]
                 self._keep(key, image, image.nbytes)
             images.append(image)
             maxima.append(self._maxima[record.scan_id, target])
@@ -108,14 +142,20 @@ class Pool:
         lines = "own" if own else scheme.lines(slices[0].kspace.shape[-1])
         keys = [("maps", record.scan_id, number, lines) for record, number in entries]
         found = [self._kept.get(key) for key in keys]
+        origins = [self._of_maps(record, number, lines) for record, number in entries]
+        for index, maps in enumerate(found):
+            if maps is None and (cached := self._cached(*origins[index])) is not None:
+                found[index] = cached
+                self._keep(keys[index], cached, cached.nbytes)
         missing = [index for index, maps in enumerate(found) if maps is None]
         if missing:
             joined = joined_slices([slices[index] for index in missing])
             made = self.estimate(measure(joined, OWN_MASK if own else scheme, 0)).maps
             assert made is not None
             for index, maps in zip(missing, made, strict=True):
-                found[index] = maps.clone()
-                self._keep(keys[index], found[index], maps.nbytes)
+                own_maps = found[index] = maps.clone()
+                self._keep(keys[index], own_maps, maps.nbytes)
+                self._put(own_maps, *origins[index])
         return torch.stack([maps for maps in found if maps is not None])
 
     def _slice(self, record: ScanRecord, number: int) -> Acquisition:
@@ -131,7 +171,15 @@ class Pool:
 
     def _references(self, record: ScanRecord, acquisition: Acquisition, target: Target) -> Tensor:
         if target != "clean":
-            return reference(acquisition, target)
+            origins = [_of_reference(record, number, target) for number in acquisition.slices]
+            cached = [self._cached(*origin) for origin in origins]
+            known = [image for image in cached if image is not None]
+            if len(known) == len(cached):
+                return torch.stack(known)
+            images = reference(acquisition, target)
+            for image, origin in zip(images, origins, strict=True):
+                self._put(image, *origin)
+            return images
         stored = self.read_reference(record, "clean", acquisition.slices)
         if stored is None:
             raise BadScanError(
@@ -140,12 +188,32 @@ class Pool:
             )
         return stored
 
+    def _of_maps(self, record: ScanRecord, number: int, lines: int | str) -> tuple[Any, ...]:
+        """What maps on disk are named by."""
+        return ("maps", *_identity(record), number, lines, self.remove_oversampling, self.estimate)
+
+    def _cached(self, *origin: Any) -> Tensor | None:
+        return None if self.cache is None else self.cache.get(digest(*origin))
+
+    def _put(self, tensor: Tensor, *origin: Any) -> None:
+        if self.cache is not None:
+            self.cache.put(digest(*origin), tensor)
+
     def _keep(self, key: Hashable, value: Any, n_bytes: int) -> None:
         # Whatever comes first stays: an epoch goes through all slices, so throwing out the oldest would throw
         # out just what is needed next.
         if key not in self._kept and self.n_bytes + n_bytes <= self.max_bytes:
             self._kept[key] = value
             self.n_bytes += n_bytes
+
+
+def _identity(record: ScanRecord) -> tuple[str, str, str]:
+    return (reshim.__version__, record.scan_id, record.fingerprint)
+
+
+def _of_reference(record: ScanRecord, number: int, target: Target) -> tuple[Any, ...]:
+    """What a reference on disk is named by."""
+    return ("reference", *_identity(record), number, target)
 
 
 def joined_slices(slices: Sequence[Acquisition]) -> Acquisition:

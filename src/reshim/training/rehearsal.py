@@ -2,7 +2,8 @@
 
 The scan is invented, everything else is the run's own: network, objective, masks, maps, references. Memory is
 counted on two small images and extended along the straight line through them, so that a run too large for
-this machine can be asked about on it; time is taken at full size where that fits, else on half the side.
+this machine can be asked about on it; time is taken at full size where that fits, else on half the side. What
+reading takes is no matter of this machine alone, and is reckoned from the bytes.
 """
 
 import math
@@ -29,6 +30,9 @@ from reshim.types import Acquisition, ScanRecord
 SMALL_SIDES = (64, 128)
 """Longer side of the images on which memory is counted."""
 
+READ_BYTES = 4e8
+"""Bytes a second that scans, and what was kept of them, are read with: a local disk."""
+
 LONGEST_STEP = 20.0
 """Seconds; a step that would take longer is rehearsed on half the side."""
 
@@ -37,28 +41,31 @@ LONGEST_STEP = 20.0
 class Cost:
     """Of one slice, except where it says step."""
 
-    prepare_seconds: float
-    """Read, reduce, make the reference."""
+    read_seconds: float
+    """Read from disk and cut to what is used."""
+
+    reference_seconds: float
+    """Make the reference; 0 of an undersampled scan."""
 
     build_seconds: float
     """Undersample and stack, each time."""
 
     maps_seconds: float
-    """Estimate coil maps, the first time."""
+    """Estimate coil maps; 0 where nobody looks at them."""
 
     step_seconds: float
     """Of a slice's share in a step."""
 
     validation_seconds: float
-    kept_bytes: int
-    """K-space, maps and reference in the pool."""
+    slice_bytes: float
+    """K-space in the pool."""
+
+    reference_bytes: float
+    maps_bytes: float
 
     def scaled(self, factor: float) -> "Cost":
         """Of a slice so many times as large."""
-        return Cost(
-            **{f.name: getattr(self, f.name) * factor for f in fields(self) if f.type is not int},
-            kept_bytes=int(self.kept_bytes * factor),
-        )
+        return Cost(**{f.name: getattr(self, f.name) * factor for f in fields(self)})
 
 
 def live_bytes(work: Callable[[], None]) -> int:
@@ -113,6 +120,14 @@ class Rehearsal:
     settings: TrainingSettings
     with_maps: bool
     device: torch.device
+    processes: int = 1
+    """Each takes its share of every batch."""
+
+    @property
+    def items(self) -> int:
+        """Slices that a process works on at a time."""
+        share = math.ceil(self.settings.batch_size / self.processes)
+        return math.ceil(share / self.settings.accumulation)
 
     def activations(self, record: ScanRecord) -> Callable[[int, int], float]:
         """Bytes that a step on images of (rows, columns) has alive at its peak, for each slice at a time.
@@ -148,40 +163,54 @@ class Rehearsal:
         longest = max(record.n_rows, record.n_columns)
         quarter, pixels = self._cost(_shrunk(record, max(longest // 4, 48)))
         share = record.n_rows * record.n_columns / pixels
-        items = self.settings.batch_size // self.settings.accumulation
-        if fits and quarter.step_seconds * share * items < LONGEST_STEP:
+        if fits and quarter.step_seconds * share * self.items < LONGEST_STEP:
             return self._cost(record)[0]
         half, pixels = self._cost(_shrunk(record, max(longest // 2, 64)))
         return half.scaled(record.n_rows * record.n_columns / pixels)
 
     def _cost(self, record: ScanRecord) -> tuple[Cost, int]:
-        items = self.settings.batch_size // self.settings.accumulation
-        examples, prepare = _timed(lambda: self._examples(record, items))
+        items = self.items
+        record = replace(record, n_slices=items)
+        whole = invented(record)
+        pool = self._pool(lambda *_: whole)
+        _, reduced = _timed(lambda: pool.prepare(record, None))
+        slice_bytes = pool.n_bytes
+        # The same again and the reference with it.
+        _, referred = _timed(lambda: pool.prepare(record, self.settings.target))
+        reference_bytes = pool.n_bytes - slice_bytes
+        examples = self._examples_of(pool, record)
         indices = tuple(range(items))
         example, first = _timed(lambda: examples.build(indices, 0).to(self.device))
+        maps_bytes = pool.n_bytes - slice_bytes - reference_bytes
         build = _best(lambda: examples.build(indices, 1).to(self.device))
         step = _best(lambda: self._step(example))
         validation = _best(lambda: self._validate(example))
         cost = Cost(
-            prepare_seconds=prepare / items,
-            build_seconds=build / items,
-            maps_seconds=max(first - build, 0) / items,
-            step_seconds=step / items,
-            validation_seconds=validation / items,
-            kept_bytes=examples.pool.n_bytes // items,
+            read_seconds=raw_bytes(record) / READ_BYTES + reduced,
+            reference_seconds=max(referred - reduced, 0) if record.fully_sampled else 0,
+            build_seconds=build,
+            maps_seconds=max(first - build, 0) if self.with_maps else 0,
+            step_seconds=step,
+            validation_seconds=validation,
+            slice_bytes=slice_bytes,
+            reference_bytes=reference_bytes,
+            maps_bytes=maps_bytes,
         )
-        return cost, record.n_rows * record.n_columns
+        return cost.scaled(1 / items), record.n_rows * record.n_columns
 
     def _examples(self, record: ScanRecord, n_slices: int) -> Examples:
         record = replace(record, n_slices=n_slices)
         pool = self._pool()
         pool.prepare(record, self.settings.target)
-        settings = replace(self.settings, batch_size=n_slices, accumulation=1)
+        return self._examples_of(pool, record)
+
+    def _examples_of(self, pool: Pool, record: ScanRecord) -> Examples:
+        settings = replace(self.settings, batch_size=record.n_slices, accumulation=1)
         return Examples.of(pool, [Group("rehearsal", (record,))], settings, with_maps=self.with_maps)
 
-    def _pool(self) -> Pool:
+    def _pool(self, read: Callable[..., Acquisition] | None = None) -> Pool:
         return Pool(
-            read=invented,
+            read=read or invented,
             read_reference=_invented_reference,
             remove_oversampling=self.settings.remove_oversampling,
         )

@@ -5,10 +5,11 @@
 ``statistics.safetensors``  what the training measurements looked like, for a shift alarm
 ``settings.json``           everything resolved: training, network, data with its subjects, versions
 ``card.md``                 data, licences, score and intended use, to read
-``log.jsonl``               a line each few steps and each epoch
+``log.jsonl``               a line each few steps and each epoch, and a note where something is amiss
 ``index.html``              page of its curves, drawn by the command line
 ``epochs/0001.safetensors`` weights of every epoch
 ``state.safetensors``       weights, moments and counters of the last one: what resuming needs
+``prepared/``               references and maps of a run that goes on, where they are kept on disk
 """
 
 import json
@@ -70,6 +71,11 @@ class RunFolder:
     def state(self) -> Path:
         """What resuming needs."""
         return self.path / "state.safetensors"
+
+    @property
+    def prepared(self) -> Path:
+        """References and maps on disk, while the run goes on."""
+        return self.path / "prepared"
 
     def epoch(self, number: int) -> Path:
         """Weights after an epoch, counted from 1."""

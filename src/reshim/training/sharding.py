@@ -58,6 +58,12 @@ def put_whole_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None
     network.load_state_dict({name: dealt_like(tensor, own[name]) for name, tensor in weights.items()})
 
 
+def most_gathered(model: nn.Module) -> int:
+    """Numbers of weights that are whole at a time: what lies outside the layers, a layer and the next one."""
+    sizes = [sum(p.numel() for p in layer.parameters()) for layer in _layers(model)]
+    return sum(p.numel() for p in model.parameters()) - sum(sizes) + 2 * max(sizes, default=0)
+
+
 def _layers(model: nn.Module) -> list[nn.Module]:
     """Members of the outermost lists of layers, those with parameters."""
     found: list[nn.Module] = []

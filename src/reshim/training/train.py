@@ -3,6 +3,7 @@
 A folder that holds the same run goes on where it stopped, or, finished, is handed back at once.
 """
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from reshim.training.settings import TrainingSettings
 from reshim.training.statistics import Statistics, features
 from reshim.training.tensorboard import Several, refuse_without_tensorboard, tensorboard_of
 from reshim.types import ScanRecord
+
+LOGGER = logging.getLogger(__name__)
 
 MOST_STATISTICS = 256
 """Slices whose features make the statistics."""
@@ -173,6 +176,9 @@ def train(
         events = tensorboard_of(folder.path)
         display = Several((events,) if display is None else (display, events))
     loop = Loop(module, examples, held_out, settings, folder, device, ranks, display, sharded=sharded)
+    if (shortage := pool.shortage(maps)) is not None:
+        loop.notes = (shortage,)
+        LOGGER.warning(shortage)
     loop.watched = {name: some for name, some in watched.items() if some is not None}
     progress = loop.run()
     if ranks.writes:
