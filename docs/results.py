@@ -11,7 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from reshim.report import comparisons
+from reshim.report.blocks import TableBlock
+from reshim.report.context import N_COLOURS, open_folder
 from reshim.report.numbers import duration
+from reshim.report.page import stylesheet
+from reshim.report.page_file import read_page
+from reshim.report.svg import Plot
+from reshim.report.tables import Table
 from reshim.studies import STUDIES, recipe_of
 from reshim.studies.run import question_of
 
@@ -42,6 +49,17 @@ HEADINGS = {"holds": VERDICTS["holds"], UNREFUTED: "Nothing speaks against it", 
 holds 0, is not one that appears: too few subjects would bring it about as well."""
 
 
+TABLES = {
+    "distributional-overfitting": ("The table to copy",),
+    "shift-alarm": ("Predicted SSIM",),
+    "site-adaptation": ("The table to copy",),
+    "ttt-cost": ("On every shift", "Every way that was tried"),
+}
+"""Tables of pages that stand in the docs, too: by study, their titles."""
+PLOTTED = ("ttt-cost", "Every way that was tried", "seconds to its end", "SSIM where it stopped")
+"""Study, table, and the columns that are plotted against each other."""
+
+
 def main() -> int:
     """Take summaries where asked, write the page."""
     parser = argparse.ArgumentParser(
@@ -52,6 +70,8 @@ def main() -> int:
     arguments = parser.parse_args()
     for folder in arguments.take:
         take(folder, arguments.machine)
+        if folder.name == PLOTTED[0]:
+            plot()
     PAGE.write_text(page(), encoding="utf-8")
     print(PAGE)
     return 0
@@ -64,8 +84,51 @@ def take(folder: Path, machine: str) -> Path:
         raise SystemExit(f"{folder} holds the tiny form of a study, which shows nothing but that it runs")
     name = summary["study"]
     kept = {"command": f"reshim study {name}", "machine": machine, **summary}
+    if name in TABLES:
+        kept["tables"] = list(tables(folder, TABLES[name]))
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def tables(folder: Path, titles: Iterable[str]) -> Iterable[dict[str, Any]]:
+    """Tables of a study's page, from its rows."""
+    context = open_folder(folder)
+    blocks = {block.title: block for block in read_page(folder).blocks if isinstance(block, TableBlock)}
+    for title in titles:
+        block = blocks[title]
+        made: Table = comparisons.table(block, context)["table"]
+        yield {"title": title, "note": block.note, "head": made.head, "lines": made.lines}
+
+
+def plot() -> Path:
+    """Quality against seconds of every way that was tried, from the committed table."""
+    name, title, x_name, y_name = PLOTTED
+    kept = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    table = next(each for each in kept["tables"] if each["title"] == title)
+    x, y = table["head"].index(x_name), table["head"].index(y_name)
+    points = {line[0]: (float(line[x]), float(line[y])) for line in table["lines"]}
+    drawn = Plot.around(
+        [seconds for seconds, _ in points.values()],
+        [score for _, score in points.values()],
+        "seconds a slice",
+        y_name,
+        log_x=True,
+    )
+    below = 0
+    for index, (label, (seconds, score)) in enumerate(sorted(points.items(), key=lambda each: each[1][1])):
+        drawn.mark(seconds, score, index, f"c{index % N_COLOURS}", label)
+        crowded = any(
+            other != label and abs(score - at) < 0.002 and 0.3 < seconds / when < 3
+            for other, (when, at) in points.items()
+        )
+        below = below + 11 if crowded else 0
+        drawn.text(seconds, score, label, "label", dx=-8, dy=4 + below % 44, anchor="end")
+    said = f"{len(points)} ways of fitting: SSIM over seconds a slice"
+    picture = str(drawn.render(said)).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    styled = picture.replace(">", f"><style>{stylesheet()}</style>", 1)
+    path = DOCS / "images" / f"{name}.svg"
+    path.write_text(styled + "\n", encoding="utf-8")
     return path
 
 
@@ -155,7 +218,15 @@ def section(name: str, summary: dict[str, Any]) -> str:
         "|---|---|---|---|---|",
         *(line(claim) for claim in summary["claims"]),
     ]
-    return "\n".join(lines) + "\n" + _notes(summary["claims"])
+    shown = "".join(_table(each) for each in summary.get("tables", ()))
+    if name == PLOTTED[0] and shown:
+        shown += f"\n![Quality against seconds of every way that was tried](images/{name}.svg)\n"
+    return "\n".join(lines) + "\n" + _notes(summary["claims"]) + shown
+
+
+def _table(table: dict[str, Any]) -> str:
+    text = Table(table["head"], table["lines"]).markdown()
+    return f"\n**{table['title']}.** {table['note']}\n\n{text}\n"
 
 
 def line(claim: dict[str, Any]) -> str:

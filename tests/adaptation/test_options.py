@@ -10,6 +10,7 @@ from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.digest import digest
 from reshim.errors import UserError
 from reshim.studies.shifts import fitted
+from reshim.training.run_folder import Trained
 
 RUN = type("Run", (), {"network": Gain(0.6), "fallback": Gain(0.7), "train_seed": 3})()
 
@@ -66,9 +67,7 @@ def test_modes_that_fit_nothing_have_no_settings(mode):
 
 
 def test_slice_and_volume_are_what_the_studies_measured():
-    trained, supervised = (
-        type("Trained", (), {"network": n, "train_seed": 3})() for n in (RUN.network, RUN.fallback)
-    )
+    trained, supervised = (Trained(n, {"training": {"seed": 3}}) for n in (RUN.network, RUN.fallback))
     assert digest(adapted(RUN, "volume").base) == digest(fitted(trained, supervised, tiny=False))
     by_slice = adapted(RUN, "slice").base
     assert {name: getattr(by_slice, name) for name in MEASURED} == MEASURED

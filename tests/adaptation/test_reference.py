@@ -118,7 +118,9 @@ def test_a_filled_background_is_fitted_and_an_empty_one_is_left(measurement):
     ("name", "rate"), [("unet-tiny", 1e-5), ("varnet-tiny", 1e-4), ("unrolled-tiny", 1e-4)]
 )
 def test_as_released_the_rate_is_that_of_the_networks_kind(name, rate):
-    settings = {"input": "complex"} if name == "unet-tiny" else {}
+    settings = {"unet-tiny": {"input": "complex"}, "varnet-tiny": {"maps": "given", "output": "mvue"}}.get(
+        name, {}
+    )
     method = ReferenceAdaptation.released(NETWORKS[name](**settings))
     assert method.learning_rate == rate
     assert method.fill_background

@@ -18,6 +18,7 @@ WITHOUT_IMAGES = {
     "raki-vs-grappa": "it scores maps of relaxation rates over realisations of noise",
     "shift-alarm": "it judges an alarm, not images",
     "ttt-controls": "its variants fit the same scans as ttt-anatomy, which shows them",
+    "ttt-shares": "the studies of the single shifts show them",
 }
 WITHOUT_TABLE = {
     "diverse-large": "that of the same networks stands on the page of similarity",

@@ -86,7 +86,7 @@ def test_out_of_memory_names_the_need_of_a_slice(toy, tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr("reshim.training.loop.Objectified.forward", full)
-    with pytest.raises(UserError, match=r"each needs about 0\.0\d GiB .*--accumulation"):
+    with pytest.raises(UserError, match=r"each needs about 0\.0\d GiB .*--bf16"):
         toy.run(tmp_path / "run")
 
 

@@ -216,7 +216,7 @@ class Trained:
         """Return the complex image on the full matrix, in the units of the measurement."""
         if wants_maps(self.network):
             measurement = measurement.with_maps(self.estimate)
-        if (self.settings["training"]["objective"] or {}).get("edge_fill", False):
+        if (self.settings.get("training", {}).get("objective") or {}).get("edge_fill", False):
             # Shown to the network as in its training (`reshim.training.ssdu`).
             measurement = with_known_padding(measurement)
         n_items = measurement.kspace.shape[0]
