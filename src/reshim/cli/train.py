@@ -156,7 +156,11 @@ def _add_budget(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--epochs", type=int, metavar="N", help="passes over the training slices (default 20)")
     group.add_argument("--samples", type=int, metavar="N", help="slices seen in all, in place of --epochs")
     group.add_argument(
-        "--stop", choices=("early", "never"), default="never", help="end when validation levels off"
+        "--stop",
+        choices=("early", "never"),
+        default="never",
+        help="early: end when validation has levelled off for 15 epochs, as `reshim study "
+        "distributional-overfitting` chose the rule; for long trainings",
     )
     group.add_argument("--batch", type=int, default=4, metavar="N", help="slices a step (default 4)")
     group.add_argument(

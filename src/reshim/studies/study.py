@@ -366,8 +366,7 @@ class Study:
         """
         records = self.scans(where, "test") if isinstance(where, str) else list(where)
         for name, method in methods.items():
-            seen: frozenset[tuple[str, str]] = getattr(method, "training_subjects", frozenset())
-            shared = seen & {(record.dataset, record.subject) for record in records}
+            shared = _seen_by(method) & {(record.dataset, record.subject) for record in records}
             if shared:
                 raise ValueError(f"{name} was trained on {min(shared)}, a test subject; split by subject")
         with steps(f"scoring on {test}", len(records) * len(methods)) as tick:
@@ -385,6 +384,13 @@ class Study:
         entries = ((key, {"method": method, **called}) for key, method in finished)
         self.finished += [entry for entry in entries if entry not in self.finished]
         self.left_out += left_out
+
+
+def _seen_by(method: object) -> frozenset[tuple[str, str]]:
+    """Training subjects of a method, or of the method that it is around."""
+    own: frozenset[tuple[str, str]] | None = getattr(method, "training_subjects", None)
+    inside = getattr(method, "base", None)
+    return own or (frozenset() if inside is None else _seen_by(inside))
 
 
 def watched_scores(line: Mapping[str, Any]) -> dict[str, float]:
