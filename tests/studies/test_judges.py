@@ -14,6 +14,7 @@ from reshim.evaluation.quantities import Ratio
 from reshim.studies import STUDIES, lab, recipe_of
 from reshim.studies.diverse import HeldOut, called
 from reshim.studies.first_look import ADAPTED, RECONCILED
+from reshim.studies.shifts import UNET
 
 from .planted import all_rules, leaves_of, levels, rows_at
 
@@ -156,16 +157,17 @@ def test_a_first_look_tells_harm_at_home_and_what_one_network_for_both_costs():
 def controls(repaired: float, reconciled: float, own: float = 0.9) -> set[tuple[str, str]]:
     """What is said of free repairs and of reconciling where the source network has 0.8."""
 
-    def level(method):
-        if "reconciled" in method:
-            return reconciled
-        if ", " in method:
-            return repaired
-        return 0.8 if method == source else own
-
     module = recipe_of("ttt-controls")
-    source = module.SOURCE_NET
-    rows = rows_at({leaf: level(dict(leaf.where)["method"]) for leaf in leaves_of(module.CLAIMS)})
+    sources = {target.label: UNET.of(source) for source, target in module.PAIRS}
+
+    def level(where):
+        if "reconciled" in where["method"]:
+            return reconciled
+        if ", " in where["method"]:
+            return repaired
+        return 0.8 if where["method"] == sources[where["test"]] else own
+
+    rows = rows_at({leaf: level(dict(leaf.where)) for leaf in leaves_of(module.CLAIMS)})
     judged = judge(rows, module.CLAIMS, resamples=400)
     return {(each["id"].split("-")[0] == "reconciled", each["verdict"]) for each in judged}
 

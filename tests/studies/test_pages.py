@@ -17,12 +17,10 @@ WITHOUT_IMAGES = {
     "iqm-segmentation": "it relates metrics of scans to outlines of tumours",
     "raki-vs-grappa": "it scores maps of relaxation rates over realisations of noise",
     "shift-alarm": "it judges an alarm, not images",
-    "ttt-controls": "its variants fit the same scans as ttt-anatomy, which shows them",
     "ttt-shares": "the studies of the single shifts show them",
 }
 WITHOUT_TABLE = {
     "diverse-large": "that of the same networks stands on the page of similarity",
-    "ttt-controls": "a matrix of few variants is all of it",
 }
 FROM_ROWS = {
     "ttt-cost": "it has curves of the first test scan, by name",

@@ -21,8 +21,8 @@ class EarlyStop:
     """Stop when in-distribution validation has nearly ceased to improve; no other data is looked at.
 
     Source of the remedy: K. Lin and R. Heckel, ICML 2024, section 6 (distributional overfitting): late in
-    training the gain in distribution is marginal while robustness is lost. They give no rule; here is one, its
-    two numbers chosen on four pairs of distributions (`reshim study distributional-overfitting`).
+    training the gain in distribution is marginal while robustness is lost. They give no rule; here is one,
+    its two numbers chosen on four pairs of distributions (`reshim study distributional-overfitting`).
     """
 
     share: float = 0.002
