@@ -157,7 +157,18 @@ def overview(found: dict[str, Any]) -> str:
         lines.append(
             f"| [{name}](#{name}) | {summary['data']['data_kind']} | {' | '.join(map(str, counts))} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + f"\n\n{_together(found)}\n"
+
+
+def _together(found: dict[str, Any]) -> str:
+    """What the studies cost, and of them those that train networks on distributions."""
+    training = ("distributional-overfitting", "diverse-", "site-adaptation", "ssdu-vs-supervised")
+    hours = {name: summary["seconds"] / 3600 for name, summary in found.items()}
+    those = sum(taken for name, taken in hours.items() if name.startswith(training))
+    return (
+        f"All together took {sum(hours.values()):.1f} hours of one core, runs that were made again counted "
+        f"again. Those of training on distributions took {those:.1f}, so {those / 2:.1f} two at a time."
+    )
 
 
 def published(found: dict[str, Any]) -> str:
