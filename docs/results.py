@@ -123,7 +123,9 @@ def plot() -> Path:
             for other, (when, at) in points.items()
         )
         below = below + 11 if crowded else 0
-        drawn.text(seconds, score, label, "label", dx=-8, dy=4 + below % 44, anchor="end")
+        on_the_left = drawn.x(seconds) < (drawn.x.start + drawn.x.stop) / 2
+        side = {"dx": 8, "anchor": "start"} if on_the_left else {"dx": -8, "anchor": "end"}
+        drawn.text(seconds, score, label, "label", dy=4 + below % 44, **side)
     said = f"{len(points)} ways of fitting: SSIM over seconds a slice"
     picture = str(drawn.render(said)).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     styled = picture.replace(">", f"><style>{stylesheet()}</style>", 1)
