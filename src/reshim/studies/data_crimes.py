@@ -11,7 +11,7 @@ Cost    about 30 minutes on one core; --tiny: minutes.
 Run     reshim study data-crimes
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove
@@ -140,15 +140,7 @@ def run(study: Study) -> None:
     methods = families.all_of(study, HOME)
     for kind, doses in DOSES.items():
         for dose in (UNDONE[kind], *doses):
-            study.compare(
-                methods,
-                HOME.where,
-                lab.EVALUATION,
-                test=HOME.label,
-                columns={"source": kind, "dose": dose},
-                keep_images=False,
-                disturbance=None if dose == UNDONE[kind] else Processed(kind, dose),
-            )
+            meet(study, methods, kind, dose)
         study.show(
             methods,
             HOME.where,
@@ -160,15 +152,20 @@ def run(study: Study) -> None:
         )
         made = made_for(study, kind)
         for dose in (UNDONE[kind], doses[-1]):
-            study.compare(
-                made,
-                HOME.where,
-                lab.EVALUATION,
-                test=HOME.label,
-                columns={"source": kind, "dose": dose},
-                keep_images=False,
-                disturbance=None if dose == UNDONE[kind] else Processed(kind, dose),
-            )
+            meet(study, made, kind, dose)
+
+
+def meet(study: Study, methods: Mapping[str, Reconstructor], kind: Kind, dose: float) -> None:
+    """Score methods on scans processed in one way and dose, or left undone."""
+    study.compare(
+        methods,
+        HOME.where,
+        lab.EVALUATION,
+        test=HOME.label,
+        columns={"source": kind, "dose": dose},
+        keep_images=False,
+        disturbance=None if dose == UNDONE[kind] else Processed(kind, dose),
+    )
 
 
 def made_for(study: Study, kind: Kind) -> dict[str, Reconstructor]:
