@@ -1,5 +1,7 @@
 """Every protocol makes scans that the catalog knows; views and repetitions belong to one subject."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -54,6 +56,13 @@ def test_scanners_of_one_field_differ_in_model_coils_and_matrix(catalog):
     assert first.n_coils != second.n_coils
     assert PROTOCOLS["knee-pd-3t-b"].matrix_of(320) == 288
     assert PROTOCOLS["knee-pd-1.5t-b"].matrix_of(16) == 16
+
+
+def test_two_arrays_of_one_scanner_differ_in_coils_alone():
+    many, few = PROTOCOLS["brain-t2-3t"], PROTOCOLS["brain-t2-3t-12ch"]
+    named = {name: getattr(many, name) for name in ("name", "imitates", "scanner", "coils")}
+    assert replace(few, **named) == many
+    assert (many.coils.n_coils, few.coils.n_coils) == (16, 12)
 
 
 def test_two_repetitions_differ_in_noise_alone(tmp_path):

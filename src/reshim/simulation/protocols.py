@@ -149,6 +149,7 @@ _HEAD_32 = CoilArray(
     ring_scales=(1.0, 1.0, 0.86),
     jitter_mm=3.0,
 )
+_HEAD_20 = replace(_HEAD_16, rings=(10, 10), loop_radius_mm=47.0)
 _KNEE_18 = replace(_KNEE_15, rings=(6, 6, 6), loop_radius_mm=50.0)
 _KNEE_8 = CoilArray(
     rings=(4, 4), ring_positions_mm=(-45.0, 45.0), semi_axes_mm=(96.0, 100.0), loop_radius_mm=68.0
@@ -307,6 +308,13 @@ _MORE = (
           scanner="B", coils=_KNEE_8, matrix_share=0.8, snr=14.0, repetition_ms=2100.0),
     _also("knee-pd-fs-1.5t", "knee-pd-fs-1.5t-b", "fastMRI knee CORPDFS at 1.5 T, another scanner: 8 coils",
           scanner="B", coils=_KNEE_8, matrix_share=0.8, snr=8.0, fat_residual=0.2),
+    _also("brain-t2-3t", "brain-t2-3t-b", "fastMRI brain AXT2 at 3 T, another scanner: 20 coils",
+          scanner="B", coils=_HEAD_20, matrix_share=0.9, snr=24.0, echo_ms=90.0, bandwidth_hz=260.0),
+    _also("brain-t2-3t", "brain-t2-3t-c", "fastMRI brain AXT2 at 3 T, a third scanner: 12 coils",
+          scanner="C", coils=_HEAD_12, snr=22.0, repetition_ms=4800.0, echo_ms=112.0, train_ms=210.0,
+          bandwidth_hz=180.0),
+    _also("brain-t2-3t", "brain-t2-3t-12ch", "fastMRI brain AXT2 at 3 T, the same scanner with 12 coils",
+          scanner="12-channel", coils=_HEAD_12),
     _repeated("T1", 3, repetition_ms=500.0, echo_ms=18.4, bandwidth_hz=80.0, snr=9.0),
     _repeated("T2", 3, repetition_ms=5500.0, echo_ms=128.0, train_ms=200.0, bandwidth_hz=80.0, snr=8.0),
     _repeated("FLAIR", 2, sequence="inversion-recovery", repetition_ms=7500.0, echo_ms=96.0,
