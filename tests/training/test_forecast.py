@@ -257,7 +257,6 @@ def test_memory_and_disk_of_runs_are_as_said(tmp_path):
     spec.loader.exec_module(benchmark)
     for name in ("unet-xs-magnitude", "varnet-tiny-rss", "vit-tiny-joint"):
         line = benchmark.compare(name, 6, 1, tmp_path)
-        # The aim is a quarter, and is not met: 0.62 was measured (benchmarks/README.md). Seconds depend on
-        # what else runs, and are tested above by a clock of the test's own.
-        assert 0.55 < line["memory_ratio"] < 1.5, line
+        # Seconds depend on what else runs, and are tested above by a clock of the test's own.
+        assert 0.75 < line["memory_ratio"] < 1.25, line
         assert 0.95 < line["disk_ratio"] < 1.05, line

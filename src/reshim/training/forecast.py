@@ -31,9 +31,6 @@ from reshim.types import ScanRecord
 SLACK = 1.1
 """Of the bytes alive at the peak: working space inside operations, and holes between blocks."""
 
-PREPARATION_SLACK = 2.2
-"""The same while volumes are prepared, whose many sizes leave more holes."""
-
 OPTIMISER_BYTES = 60 * 2**20
 """Of code that torch loads with its first optimiser."""
 
@@ -176,7 +173,7 @@ def forecast(
     for drawn in draws:
         drawn.first_maps(room, disk)
 
-    prepared = PREPARATION_SLACK * rehearsal.preparation(max(everything, key=raw_bytes))
+    prepared = SLACK * rehearsal.preparation(max(everything, key=raw_bytes))
     weights = _Weights(network, processes)
     own = [weights.bytes(SLACK * step_bytes, writes=index == 0) for index in range(processes.count)]
     memory = sum(

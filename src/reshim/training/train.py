@@ -23,7 +23,7 @@ from reshim.training.card import write_card
 from reshim.training.compiling import compile_cores
 from reshim.training.examples import Examples
 from reshim.training.loop import Display, Loop
-from reshim.training.memory import keep_freed_memory
+from reshim.training.memory import freed_memory_handed_back
 from reshim.training.objectives import Adversarial, refuse_unfit
 from reshim.training.out_of_memory import in_preparation, remedied
 from reshim.training.pool import Pool
@@ -159,10 +159,10 @@ def train(
             "pool and settings disagree on the readout's oversampling; make the pool with the settings'"
         )
     looked_at = watch or {}
-    keep_freed_memory()
-    left_out = _prepare(
-        pool, [*records, *validation, *(r for some in looked_at.values() for r in some)], settings
-    )
+    with freed_memory_handed_back():
+        left_out = _prepare(
+            pool, [*records, *validation, *(r for some in looked_at.values() for r in some)], settings
+        )
     groups = tuple(_without(group, left_out) for group in groups)
     maps = settings.objective.needs_phase or wants_maps(module)
     examples = Examples.of(pool, groups, settings, with_maps=maps)
