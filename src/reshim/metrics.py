@@ -45,7 +45,8 @@ def ssim_map(image: RealImage, reference: RealImage, data_range: Tensor) -> Tens
     if image.ndim == 3 and not (torch.is_grad_enabled() and (image.requires_grad or reference.requires_grad)):
         # A slice at a time stays in the processor's cache.
         scales = scale.expand(len(image), 1, 1)
-        return torch.stack([_ssim_map(*parts) for parts in zip(image, reference, scales, strict=True)])
+        parts = zip(image, reference, scales, strict=True)
+        return torch.stack([_ssim_map_in_place(*part) for part in parts])
     return _ssim_map(image, reference, scale)
 
 
@@ -61,6 +62,23 @@ def _ssim_map(image: Tensor, reference: Tensor, scale: Tensor) -> Tensor:
     return ((2 * products + c1) * (2 * covariance + c2)) / ((energies + c1) * (variances + c2))
 
 
+def _ssim_map_in_place(image: Tensor, reference: Tensor, scale: Tensor) -> Tensor:
+    """The same without gradients: half the time, for most of it goes into moving memory."""
+    count = WINDOW**2
+    ratio = count / (count - 1)
+    stack = torch.empty((4, *image.shape), dtype=image.dtype, device=image.device)
+    stack[0], stack[1] = image, reference
+    torch.mul(image, image, out=stack[2]).addcmul_(reference, reference)
+    torch.mul(image, reference, out=stack[3])
+    sum_x, sum_y, both, xy = _box_sum(_box_sum(stack, -2), -1)
+    c1, c2 = (0.01 * scale) ** 2, (0.03 * scale) ** 2
+    products, energies = sum_x * sum_y, sum_x.square_().addcmul_(sum_y, sum_y)
+    covariance = xy.mul_(2 * ratio / count).sub_(products, alpha=2 * ratio / count**2).add_(c2)
+    variances = both.mul_(ratio / count).sub_(energies, alpha=ratio / count**2).add_(c2)
+    luminance = products.mul_(2 / count**2).add_(c1)
+    return luminance.mul_(covariance).div_(energies.div_(count**2).add_(c1).mul_(variances))
+
+
 class _BoxSum(torch.autograd.Function):
     """Sums of seven neighbours along an axis, from sums of two and of four; the gradient likewise."""
 
@@ -68,12 +86,7 @@ class _BoxSum(torch.autograd.Function):
     def forward(context: Any, values: Tensor, axis: int) -> Tensor:
         """As many fewer values as the window is long, less one."""
         context.axis = axis
-        length = values.shape[axis]
-        two = values.narrow(axis, 0, length - 1) + values.narrow(axis, 1, length - 1)
-        four = two.narrow(axis, 0, length - 3) + two.narrow(axis, 2, length - 3)
-        return (four.narrow(axis, 0, length - 6) + two.narrow(axis, 4, length - 6)).add_(
-            values.narrow(axis, 6, length - 6)
-        )
+        return _box_sum(values, axis)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -81,6 +94,14 @@ class _BoxSum(torch.autograd.Function):
         margin = [WINDOW - 1] * 2
         padded = F.pad(gradient, margin if context.axis == -1 else [0, 0, *margin])
         return _BoxSum.apply(padded, context.axis), None
+
+
+def _box_sum(values: Tensor, axis: int) -> Tensor:
+    length = values.shape[axis]
+    two = values.narrow(axis, 0, length - 1) + values.narrow(axis, 1, length - 1)
+    four = two.narrow(axis, 0, length - 3) + two.narrow(axis, 2, length - 3)
+    six = four.narrow(axis, 0, length - 6).add_(two.narrow(axis, 4, length - 6))
+    return six.add_(values.narrow(axis, 6, length - 6))
 
 
 def ssim(image: RealImage, reference: RealImage, data_range: Tensor, region: Region | None = None) -> Scores:
