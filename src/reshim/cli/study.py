@@ -11,6 +11,7 @@ examples:
   reshim study --list
   reshim study first-look --out runs/first-look
   reshim study first-look --tiny --out runs/tiny          a minute or so: shows that it runs, proves nothing
+  reshim study diverse-field --processes 2                two networks are trained at a time
   reshim study diverse-large --catalog fastmri.parquet --full --device cuda --out runs/large
 
 FOLDER gets rows.parquet, summary.json (the claims) and index.html (the page).
@@ -30,6 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="scans, models and rows of all studies; default: runs/shared, with --out that folder",
     )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train N networks side by side, each with its share of the threads (default: 1)",
+    )
+    parser.add_argument(
+        "--train-only",
+        action="store_true",
+        help="train what the study needs and no other process is at just now, and stop",
+    )
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--tiny", action="store_true", help="the smallest form that runs every step")
     size.add_argument(
@@ -48,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.errors import UserError
     from reshim.methods import checked_device
     from reshim.studies import STUDIES, recipe_of
-    from reshim.studies.run import question_of, run_study
+    from reshim.studies.beside import checked_processes, train_what_is_free
+    from reshim.studies.run import question_of, run_study, study_of
     from reshim.studies.scale import Scale
 
     console = Console()
@@ -64,9 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"there is no study {arguments.name!r}; there are {sorted(STUDIES)}")
     out = arguments.out or Path("runs") / arguments.name
     shared = arguments.shared or (Path("runs/shared") if arguments.out is None else out)
-    result = run_study(
+    recipe = recipe_of(arguments.name)
+    asked = (
         arguments.name,
-        recipe_of(arguments.name),
+        recipe,
         out,
         arguments.catalog,
         Scale.TINY if arguments.tiny else Scale.FULL if arguments.full else Scale.EMBEDDED,
@@ -74,6 +89,11 @@ def run(arguments: argparse.Namespace) -> int:
         shared,
         checked_device(arguments.device),
     )
+    if arguments.train_only:
+        checked_processes(recipe, 2)
+        train_what_is_free(study_of(*asked), recipe)
+        return 0
+    result = run_study(*asked, checked_processes(recipe, arguments.processes))
     table = Table("claim", "holds", "value", "95 % interval", "rule", box=None)
     for claim in result.claims:
         table.add_row(

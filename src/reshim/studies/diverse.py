@@ -5,9 +5,12 @@ Ours differs: differences are paired over subjects with intervals, a union of th
 number of updates stands beside the union, and the checkpoint is chosen in distribution.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
+from typing import TypeAlias
 
 from reshim.evaluation.claims import (
     FEWEST_SUBJECTS,
@@ -37,6 +40,7 @@ from reshim.report.blocks import (
     ScatterBlock,
     TableBlock,
 )
+from reshim.studies.alone import AtWork
 from reshim.studies.lab import EVALUATION, NAMES, SETTINGS, SHOWN, Distribution, any_of, on, training
 from reshim.studies.study import Study
 from reshim.training.run_folder import Trained
@@ -47,6 +51,10 @@ TOLERANCE = {"unet-tiny": 0.003, "unrolled-tiny": 0.003, "vit-tiny": 0.005, "var
 
 SHARES = (1.0, 1 / 2, 1 / 4, 1 / 8)
 """Of the training subjects: the points through which the line of effective robustness is fitted."""
+
+
+Trainings: TypeAlias = Mapping[str, Callable[[], Trained]]
+"""By what rows call the network; each trains it, or finds it trained."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,13 @@ def compare(study: Study, methods: Mapping[str, Reconstructor], tests: Sequence[
         records = study.scans(test.where, "test")
         scored = replace(EVALUATION, scheme=test.scheme)
         study.compare(methods, records[:FEWEST_SUBJECTS] if study.tiny else records, scored, test=test.label)
+
+
+def train_what_is_free(trainings: Trainings) -> None:
+    """Train all that no other process is at just now."""
+    for training_ in trainings.values():
+        with suppress(AtWork):
+            training_()
 
 
 @dataclass(frozen=True)
@@ -177,14 +192,30 @@ class OneForAll:
 
     def run(self, study: Study) -> None:
         """Train each part, the union, and a union of a part's size; score all on all."""
-        for network, seed in product(self.networks, range(min(self.seeds, 2) if study.tiny else self.seeds)):
-            methods = {
-                called(network, part): part.train(study, network, seed=seed)
-                for part in (*self.parts, self.union)
+        for trainings in self._trainings(study):
+            compare(study, {name: train() for name, train in trainings.items()}, self.tests)
+
+    def train(self, study: Study) -> None:
+        """Train what `run` needs and no other process is at."""
+        for trainings in self._trainings(study):
+            train_what_is_free(trainings)
+
+    def _trainings(self, study: Study) -> list[Trainings]:
+        """Of each network and seed."""
+        return [
+            {
+                **{
+                    called(network, part): partial(part.train, study, network, seed=seed)
+                    for part in (*self.parts, self.union)
+                },
+                self._matched(network): partial(
+                    self.union.train, study, network, 1 / len(self.parts), self._matched(network), seed
+                ),
             }
-            matched = self._matched(network)
-            methods[matched] = self.union.train(study, network, 1 / len(self.parts), matched, seed)
-            compare(study, methods, self.tests)
+            for network, seed in product(
+                self.networks, range(min(self.seeds, 2) if study.tiny else self.seeds)
+            )
+        ]
 
     def _matched(self, network: str) -> str:
         return f"{called(network, self.union)}, same size"
@@ -330,12 +361,20 @@ class HeldOut:
     def run(self, study: Study) -> None:
         """Train singles and union at every size; score at home and on what is held out."""
         for network in self.networks:
-            methods = {
-                called(network, part, share): part.train(study, network, share)
-                for part in (*self.parts, self.union)
-                for share in self.shares
-            }
+            methods = {name: train() for name, train in self._trainings(study, network).items()}
             compare(study, methods, (*self.singles, *self.held_out))
+
+    def train(self, study: Study) -> None:
+        """Train what `run` needs and no other process is at."""
+        for network in self.networks:
+            train_what_is_free(self._trainings(study, network))
+
+    def _trainings(self, study: Study, network: str) -> Trainings:
+        return {
+            called(network, part, share): partial(part.train, study, network, share)
+            for part in (*self.parts, self.union)
+            for share in self.shares
+        }
 
     def blocks(self, study: Study) -> tuple[Block, ...]:
         """The matrix of held-out distributions, and out- against in-distribution, for each network."""

@@ -37,6 +37,12 @@ def run(study: Study) -> None:
     ELSEWHERE.run(study)
 
 
+def train(study: Study) -> None:
+    """Train what `run` needs and no other process is at."""
+    for question in (TOGETHER, ELSEWHERE):
+        question.train(study)
+
+
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, who was trained on what, what happens on the anatomy that was not seen."""
     return (ClaimsBlock(), *TOGETHER.blocks(study), *ELSEWHERE.blocks(study))

@@ -44,6 +44,12 @@ def run(study: Study) -> None:
         question.run(study)
 
 
+def train(study: Study) -> None:
+    """Train what `run` needs and no other process is at."""
+    for question in (KNEES, BRAINS, ELSEWHERE):
+        question.train(study)
+
+
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, knees, brains, and the contrast that was not seen."""
     return (ClaimsBlock(), *KNEES.blocks(study), *BRAINS.blocks(study), *ELSEWHERE.blocks(study))

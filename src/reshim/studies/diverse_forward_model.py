@@ -70,6 +70,12 @@ def run(study: Study) -> None:
         question.run(study)
 
 
+def train(study: Study) -> None:
+    """Train what `run` needs and no other process is at."""
+    for question in QUESTIONS:
+        question.train(study)
+
+
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, then rates, masks and coils."""
     return (ClaimsBlock(), *(block for question in QUESTIONS for block in question.blocks(study)))

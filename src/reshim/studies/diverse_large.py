@@ -48,6 +48,11 @@ def run(study: Study) -> None:
     LARGE.run(study)
 
 
+def train(study: Study) -> None:
+    """Train what `run` needs and no other process is at."""
+    LARGE.train(study)
+
+
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, held-out protocols, effective robustness, training."""
     return (ClaimsBlock(), *LARGE.blocks(study), learning_curves(study, list(study.runs)))

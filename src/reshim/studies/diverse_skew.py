@@ -11,12 +11,23 @@ Run     reshim study diverse-skew
 """
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
 from reshim.evaluation.quantities import Difference
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock
 from reshim.studies import lab
-from reshim.studies.diverse import TOLERANCE, HeldOut, Part, called, compare, learning_curves
+from reshim.studies.diverse import (
+    TOLERANCE,
+    HeldOut,
+    Part,
+    Trainings,
+    called,
+    compare,
+    learning_curves,
+    train_what_is_free,
+)
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import NAMES, SHOWN, on
 from reshim.studies.scale import Scale
@@ -93,19 +104,24 @@ class Skew:
 
     def run(self, study: Study, network: str) -> None:
         """Train on many and few, on the few, and on all of each; score all on both."""
+        methods = {name: train() for name, train in self.trainings(study, network).items()}
+        compare(study, methods, (*self.many.distributions, *self.few.distributions))
+        joint = self.joint(network)
+        compare(study, {joint: methods[joint]}, ELSEWHERE.held_out)
+
+    def trainings(self, study: Study, network: str) -> Trainings:
+        """Of many and few, of the few, and of all of each."""
         settings = lab.training(study.scale, network)
         shares = {self.many.where: 1.0, self.few.where: FEW}
         everywhere = dict.fromkeys(shares)
-        joint = self.joint(network)
-        methods = {
-            joint: study.train(
-                joint, network, everywhere, settings, network_settings=lab.SETTINGS.get(network), share=shares
+        joint, made = self.joint(network), lab.SETTINGS.get(network)
+        return {
+            joint: lambda: study.train(
+                joint, network, everywhere, settings, network_settings=made, share=shares
             ),
-            self.alone(network): self.few.train(study, network, FEW, self.alone(network)),
-            **{called(network, part): part.train(study, network) for part in (self.many, self.few)},
+            self.alone(network): partial(self.few.train, study, network, FEW, self.alone(network)),
+            **{called(network, part): partial(part.train, study, network) for part in (self.many, self.few)},
         }
-        compare(study, methods, (*self.many.distributions, *self.few.distributions))
-        compare(study, {joint: methods[joint]}, ELSEWHERE.held_out)
 
 
 KNEES, BRAINS = Part("knees", (lab.KNEE_PD,)), Part("brains", (lab.BRAIN_T2,))
@@ -120,10 +136,16 @@ def embedded(scale: Scale) -> Embedded:
 
 def run(study: Study) -> None:
     """Both ways round, for each network; then all on the field that was not seen."""
-    for skew in SKEWS:
-        for network in NETWORKS:
-            skew.run(study, network)
+    for skew, network in product(SKEWS, NETWORKS):
+        skew.run(study, network)
     ELSEWHERE.run(study)
+
+
+def train(study: Study) -> None:
+    """Train what `run` needs and no other process is at."""
+    for skew, network in product(SKEWS, NETWORKS):
+        train_what_is_free(skew.trainings(study, network))
+    ELSEWHERE.train(study)
 
 
 def page(study: Study) -> tuple[Block, ...]:

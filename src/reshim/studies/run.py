@@ -16,6 +16,7 @@ from reshim.report.made import made
 from reshim.report.page import draw
 from reshim.report.page_file import write_page
 from reshim.rows import read_rows, write_table
+from reshim.studies.beside import train_beside
 from reshim.studies.embedded import catalog_of
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
@@ -40,21 +41,20 @@ def run_study(
     seed: int = 0,
     shared: Path | None = None,
     device: str = "cpu",
+    processes: int = 1,
 ) -> Result:
     """Run a recipe from data to page; what is finished, here or for another study, is not done again.
 
-    `shared` is where scans, models and rows lie; the study's own folder by default.
+    `shared` is where scans, models and rows lie; the study's own folder by default. `processes` train side
+    by side, where the recipe says what it trains.
     """
     clock = Clock.started()
-    folder.mkdir(parents=True, exist_ok=True)
-    shared = shared or folder
-    if catalog is None:
-        scans = catalog_of(recipe.embedded(scale), shared, folder / "catalog.parquet", seed)
-    else:
-        scans = Catalog.read(catalog)
-    study = Study(name, folder, scans, scale, seed, shared, embedded=catalog is None, device=device)
+    study = study_of(name, recipe, folder, catalog, scale, seed, shared, device)
+    scans = study.catalog
     before = study.store.keys()
     try:
+        if processes > 1:
+            train_beside(study, recipe, _train_only(study, catalog), processes)
         recipe.run(study)
     finally:
         took = clock.note(study, catalog, before)
@@ -84,6 +84,35 @@ def run_study(
     blocks: tuple[Block, ...] = (*recipe.page(study), _made(study, name, catalog))
     write_page(folder, Page(name, recipe.TITLE, question_of(recipe), recipe.PAPER, blocks))
     return Result(judged, draw(folder), [f"{scan.scan_id}: {scan.reason}" for scan in study.left_out])
+
+
+def study_of(
+    name: str,
+    recipe: ModuleType,
+    folder: Path,
+    catalog: Path | None = None,
+    scale: Scale = Scale.EMBEDDED,
+    seed: int = 0,
+    shared: Path | None = None,
+    device: str = "cpu",
+) -> Study:
+    """What `run_study` hands to a recipe; scans are simulated where no catalog is given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shared = shared or folder
+    if catalog is None:
+        scans = catalog_of(recipe.embedded(scale), shared, folder / "catalog.parquet", seed)
+    else:
+        scans = Catalog.read(catalog)
+    return Study(name, folder, scans, scale, seed, shared, embedded=catalog is None, device=device)
+
+
+def _train_only(study: Study, catalog: Path | None) -> list[str]:
+    """Arguments of `reshim` that train for this study and stop."""
+    size = [] if study.scale is Scale.EMBEDDED else [f"--{study.scale.value}"]
+    scans = [] if catalog is None else ["--catalog", str(catalog)]
+    places = ["--out", str(study.folder), "--shared", str(study.shared)]
+    other = ["--seed", str(study.seed), "--device", study.device]
+    return ["study", study.name, "--train-only", *size, *scans, *places, *other]
 
 
 def question_of(recipe: ModuleType) -> str:

@@ -61,6 +61,9 @@ class Study:
     device: str = "cpu"
     """Where networks are trained, fitted and run."""
 
+    waits: bool = True
+    """Whether `train` waits for another process that trains the same model just now."""
+
     finished: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     runs: dict[str, Trained] = field(default_factory=dict)
@@ -131,6 +134,8 @@ class Study:
         ------
         ValueError
             If scans are to be both undersampled and processed.
+        AtWork
+            If another process trains the same model just now and this study does not wait.
         """
         reader = _reader(undersampled, processed)
         if reader not in self._pools:
@@ -156,7 +161,7 @@ class Study:
             [name is None for name in (start, fallback)],
         )
         path = self.shared / "models" / f"{network}-{key[:16]}"
-        with alone(path), RichDisplay(label) as display:
+        with alone(path, wait=self.waits), RichDisplay(label) as display:
             self.runs[label] = train(
                 network,
                 groups,
@@ -173,7 +178,8 @@ class Study:
                 about={"study": self.name, "where": where},
             )
         self._paths[label] = path
-        self._keep_curve(label)
+        if self.waits:  # or another process keeps the same
+            self._keep_curve(label)
         return self.runs[label]
 
     def _groups(

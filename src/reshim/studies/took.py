@@ -5,6 +5,7 @@ neither belongs to what the result has cost. A run that is killed outright leave
 """
 
 import json
+import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ class Took:
     """Wall time, scans included."""
 
     processor_seconds: float
-    """Of all threads of this process."""
+    """Of all threads of this process, and of those that it waited for."""
 
     new: int
     """Files of rows that were not there before."""
@@ -43,19 +44,24 @@ class Clock:
     @classmethod
     def started(cls) -> "Clock":
         """From now on."""
-        return cls(time.perf_counter(), time.process_time())
+        return cls(time.perf_counter(), _processor())
 
     def note(self, study: Study, catalog: Path | None, before: frozenset[str]) -> Took:
         """Write down what this run took; `before` are the keys whose rows stood at its start."""
         took = Took(
             {"scale": study.scale.value, "seed": study.seed, "catalog": catalog and str(catalog)},
             round(time.perf_counter() - self.wall, 1),
-            round(time.process_time() - self.processor, 1),
+            round(_processor() - self.processor, 1),
             len({key for key, _ in study.finished} - before),
         )
         notes = [*_notes(study.folder, took.form), took]
         write_text(study.folder / NOTES, "".join(json.dumps(asdict(each)) + "\n" for each in notes))
         return took
+
+
+def _processor() -> float:
+    """Seconds of this process and of those that it waited for."""
+    return sum(os.times()[:4])
 
 
 def total(folder: Path, last: Took) -> float:
