@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from reshim.quality.foreground import body, convex_hull, equalised, mrqy_hull, otsu
-from reshim.quality.metrics import DIVIDED_BY_AIR, METRICS, quality
+from reshim.quality.metrics import DIVIDED_BY_AIR, FORMULAS, LOWER_IS_BETTER, METRICS, NEITHER, quality
+from reshim.quality.noise import as_written
+
+NOISE_RATIOS = ("snr5", "snr6", "snr7", "snr8", "snr9")
 
 
 def phantom(noise: float = 0.02, seed: int = 0, n_slices: int = 3) -> np.ndarray:
@@ -52,11 +55,47 @@ def test_the_body_is_found_at_low_signal_and_leaves_the_air_outside():
     assert not body(np.zeros((32, 32))).any()
 
 
-def test_corrected_metrics_do_not_depend_on_units():
-    volume = phantom()
-    first, second = quality(volume).values, quality(2.5e5 * volume).values
+@pytest.mark.parametrize("unit", [10, 2.5e5])
+@pytest.mark.parametrize("volume", [phantom(), np.round(60 * phantom())], ids=["fine", "with ties"])
+def test_corrected_metrics_do_not_depend_on_units(volume, unit):
+    first, second = quality(volume).values, quality(unit * volume).values
     for name in METRICS:
         assert first[name] == pytest.approx(second[name], rel=1e-9), name
+
+
+def test_there_are_twenty_each_with_a_formula():
+    assert len(METRICS) == len(set(METRICS)) == 20
+    assert set(METRICS) == set(FORMULAS)
+    assert set(NOISE_RATIOS) <= set(METRICS) - LOWER_IS_BETTER - NEITHER
+
+
+def test_a_constant_body_with_white_noise_has_its_mean_over_the_noise():
+    y, x = np.mgrid[-1:1:240j, -1:1:260j]
+    inside = (x / 0.8) ** 2 + (y / 0.9) ** 2 < 1
+    for level in (0.02, 0.1):
+        noise = np.random.default_rng(3).normal(0, level, (2, *inside.shape))
+        found = quality(np.abs(40 * (inside + noise))).values
+        for name in NOISE_RATIOS:
+            # `body` takes a little air in, which lowers the mean; SNR7 looks at few pixels.
+            assert found[name] == pytest.approx(1 / level, rel=0.08 if name == "snr7" else 0.05), name
+
+
+def test_ratios_to_noise_of_the_original_have_faults():
+    volume = phantom(noise=0.02)
+    found, corrected = quality(volume, "mrqy"), quality(volume)
+    assert [found.n_slices[name] for name in NOISE_RATIOS] == [0, 2, 2, 2, 0]
+    assert [corrected.n_slices[name] for name in NOISE_RATIOS] == [3] * 5
+    assert found.values["snr8"] < 0.1 * corrected.values["snr8"]
+
+
+def test_the_original_divides_brightness_by_labels():
+    row, column = np.indices((64, 72))
+    # One dark corner, so that the hull is nearly all of the image; its patterns have a value.
+    smooth = np.stack([3 + np.sin(row / 7) + np.sin(column / 5)] * 2)
+    smooth[:, :1, :1] = 0
+    inside = mrqy_hull(smooth[1])
+    level = as_written(smooth[1], inside)["snr9"]
+    assert quality(smooth, "mrqy").values["snr9"] == pytest.approx(smooth[1][inside].mean() / (level + 1e-9))
 
 
 def test_known_answers_on_a_noisy_square():
@@ -76,7 +115,7 @@ def test_psnr_of_the_original_is_brightness_and_the_corrected_one_falls_with_noi
     assert loud < quiet
 
 
-@pytest.mark.parametrize("metric", ["snr1", "snr2", "snr4", "cnr", "fber", "psnr"])
+@pytest.mark.parametrize("metric", ["snr1", "snr2", "snr4", *NOISE_RATIOS, "cnr", "fber", "psnr"])
 def test_noise_lowers_what_is_better_when_higher(metric):
     quiet, loud = (quality(phantom(noise=n)).values[metric] for n in (0.02, 0.1))
     assert loud < quiet

@@ -19,7 +19,7 @@ example:
   reshim list scans.parquet --quality quality.parquet
 
 A case report tells all that is known of one subject, boxes of findings included, and names no file.
-The quality file has a row for every scan and image-quality metric: MRQy's fifteen, as that program computes
+The quality file has a row for every scan and image-quality metric: MRQy's twenty, as that program computes
 them (mode mrqy) and as they are meant (mode corrected).
 """
 DEFAULT_COLUMNS = ("dataset", "anatomy", "contrast", "field_tesla", "split")

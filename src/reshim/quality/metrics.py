@@ -1,9 +1,11 @@
-"""MRQy's fifteen image-quality metrics, as the program computes them (``mrqy``) and as they are meant
+"""MRQy's twenty image-quality metrics, as the program computes them (``mrqy``) and as they are meant
 (``corrected``).
 
 Source: A. R. Sadri et al., Med. Phys. 47:6029 (2020), and the published program as documented; the entropy
-focus criterion: D. Atkinson et al., IEEE Trans. Med. Imaging 16:903 (1997). SNR5 to SNR9 of the program's
-revision are not here: their formulas are not known to us.
+focus criterion: D. Atkinson et al., IEEE Trans. Med. Imaging 16:903 (1997).
+Ours differs: SNR5 to SNR9 are those of the program's revision, the other fifteen those of its first version.
+The revision counts all slices and adds 1e-9 to the other denominators, too; here ``mrqy`` takes the slices
+(for all twenty) and the fifteen formulas of the first version.
 
 What ``mrqy`` reproduces and ``corrected`` mends:
 
@@ -18,26 +20,30 @@ What ``mrqy`` reproduces and ``corrected`` mends:
 6. The foreground depends on the image's units and its hull swallows air (`foreground.mrqy_hull`). Corrected:
    `foreground.body`, and the image is divided by the 99th percentile of its body.
 7. The first slice of a volume is skipped. Corrected: all count.
+8. SNR5 to SNR9 divide the body's mean by something else than its noise, or by nothing: `noise` says by what,
+   and what was meant.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from reshim.quality import noise
 from reshim.quality.foreground import Picture, Region, body, mrqy_hull
 
 Mode = Literal["mrqy", "corrected"]
 Values = Float[np.ndarray, " pixel"]
 
 METRICS = (
-    "mean", "rng", "var", "cv", "cpp", "psnr", "snr1", "snr2", "snr3", "snr4", "cnr", "cvp", "cjv", "efc",
-    "fber",
+    "mean", "rng", "var", "cv", "cpp", "psnr", "snr1", "snr2", "snr3", "snr4", "snr5", "snr6", "snr7", "snr8",
+    "snr9", "cnr", "cvp", "cjv", "efc", "fber",
 )  # fmt: skip
-"""In the order of MRQy's results."""
+"""In the order of MRQy's results, with those of its revision behind the others of their kind."""
 
 LOWER_IS_BETTER = frozenset({"cv", "cvp", "cjv", "efc"})
 NEITHER = frozenset({"mean", "rng", "var"})
@@ -77,6 +83,14 @@ class _Slice:
     @property
     def air(self) -> Values:
         return self.image[~self.inside]
+
+    @cached_property
+    def noise_as_written(self) -> Mapping[str, float]:
+        return noise.as_written(self.image, self.inside)
+
+    @cached_property
+    def noise_as_meant(self) -> Mapping[str, float]:
+        return noise.as_meant(self.image, self.inside)
 
 
 def quality(volume: Float[np.ndarray, "slice row column"], mode: Mode = "corrected") -> Quality:
@@ -185,6 +199,13 @@ def _cnr(one: _Slice, mode: Mode) -> float:
     return float((_patch(one.foreground, mode) - air).mean() / air.std())
 
 
+def _over_noise(name: str, one: _Slice, mode: Mode) -> float:
+    if mode == "mrqy":
+        return float(one.tissue.mean() / (one.noise_as_written[name] + 1e-9))
+    level = one.noise_as_meant[name]
+    return float(one.tissue.mean() / level) if level > noise.ROUNDING else math.nan
+
+
 FORMULAS: dict[str, Callable[[_Slice, Mode], float]] = {
     "mean": lambda one, mode: one.tissue.mean(),
     "rng": lambda one, mode: np.ptp(one.tissue),
@@ -196,6 +217,7 @@ FORMULAS: dict[str, Callable[[_Slice, Mode], float]] = {
     "snr2": lambda one, mode: _patch(one.foreground, mode).mean() / _deviation(one.air),
     "snr3": _snr3,
     "snr4": lambda one, mode: _patch(one.foreground, mode).mean() / _patch(one.background, mode).std(),
+    **{name: partial(_over_noise, name) for name in noise.DEFINITIONS},
     "cnr": _cnr,
     "cvp": lambda one, mode: _patch(one.foreground, mode).std() / _patch(one.foreground, mode).mean(),
     "cjv": lambda one, mode: (

@@ -176,7 +176,7 @@ def page(study: Study) -> tuple[Block, ...]:
             TableBlock(
                 f"Correlation of each metric with the score of the reconstruction ({mode})",
                 "With the SSIM of one network. Standardised over all scans, or inside each protocol, which "
-                "leaves out what contrast and field explain. Thirty numbers: a few leave 0 by chance.",
+                "leaves out what contrast and field explain. Many numbers: a few leave 0 by chance.",
                 rows=tuple(
                     Choice(metric.upper(), {"method": named(metric, mode)})
                     for metric in METRICS
@@ -206,6 +206,7 @@ def page(study: Study) -> tuple[Block, ...]:
                 "part 3 T from 1.5 T here, so that a half is another scanner, too.",
             ),
         ),
+        relations.NOISE_LEVELS,
     )
 
 

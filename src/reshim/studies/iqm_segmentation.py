@@ -308,4 +308,5 @@ def page(study: Study) -> tuple[Block, ...]:
                 "so that several of its metrics are of another kind.",
             ),
         ),
+        relations.NOISE_LEVELS,
     )

@@ -15,8 +15,10 @@ from jaxtyping import Float
 from reshim.evaluation.correlation import COLUMNS, RANKED, Pairs
 from reshim.evaluation.quantities import Score, score
 from reshim.evaluation.run import LeftOut
+from reshim.quality import noise
 from reshim.quality.metrics import Mode
 from reshim.quality.of_catalog import quality_table
+from reshim.report.blocks import TextBlock
 from reshim.rows import write_table
 from reshim.studies.study import Study
 from reshim.types import ScanRecord
@@ -24,6 +26,17 @@ from reshim.types import ScanRecord
 Values = Float[np.ndarray, " scan"]
 
 KINDS = ("pearson", RANKED)
+
+NOISE_LEVELS = TextBlock(
+    "What SNR5 to SNR9 are",
+    paragraphs=(
+        "Each is the mean of the body over a noise level. That is measured where a pixel's 5×5 window is in "
+        "the body, two pixels from its rim, and scaled so that white noise of deviation s has level s.",
+        *(f"{name.upper()}: {level}." for name, level in noise.DEFINITIONS.items()),
+        "MRQy's own have other levels, with faults; its SNR5 has no value, its SNR9 seldom one.",
+    ),
+)
+"""For the pages of studies that show them."""
 
 
 def correlation(what: str, among: str, kind: str = "spearman") -> Score:
