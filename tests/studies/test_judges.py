@@ -54,7 +54,8 @@ ELSEWHERE = {
 
 @pytest.fixture(params=[*RECIPES, *(pytest.param(name, marks=pytest.mark.slow) for name in MANY)])
 def claims(request):
-    return recipe_of(request.param).CLAIMS
+    # Factors of time are none of small levels near a score: their rows are planted by hand.
+    return [claim for claim in recipe_of(request.param).CLAIMS if claim.unit != "times"]
 
 
 def test_a_claim_has_an_id_of_its_own_and_says_what_it_asks(claims):

@@ -1,6 +1,7 @@
 """The judge tells resilience from none, the map is the known one without noise, and the tiny form runs."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ from tests.studies.answers import verdicts
 
 from reshim.cli import main
 from reshim.rows import read_rows
-from reshim.studies.raki_vs_grappa import CLAIMS, METHODS, NETWORK
+from reshim.simulation.write import simulate
+from reshim.studies import raki_vs_grappa
+from reshim.studies.raki_vs_grappa import CLAIMS, JUDGED, METHODS, NETWORK, PHANTOM, plan
 from reshim.studies.repeats import ERROR, SPREAD, Echoes, Repeats, rate_of, realisations
 from reshim.types import Acquisition
 
@@ -76,3 +79,54 @@ def test_the_tiny_form_leaves_rows_of_every_method_and_judged_claims(folder):
     assert [claim["id"] for claim in claims] == [claim.id for claim in CLAIMS]
     assert all(claim["verdict"] != "unanswered" for claim in claims)
     assert (folder / "index.html").exists()
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """What is computed from now on, by method and repetition; nothing is, in truth."""
+    asked = []
+
+    def rows_of(record, acquisition, name, method, repeats):
+        asked.append((record.scan_id, name, repeats))
+        about = {
+            "scan_id": record.scan_id,
+            "dataset": "made",
+            "data_kind": "simulated",
+            "subject": record.subject,
+            "acceleration": float(repeats.acceleration),
+        }
+        where = {"target": "full", "region": "support", "slice": 0, "value": 1.0}
+        return [{**about, **where, "metric": metric} for metric in (SPREAD, ERROR, "nmse")]
+
+    monkeypatch.setattr(raki_vs_grappa, "rows_of", rows_of)
+    return asked
+
+
+def test_a_second_run_of_the_tiny_form_computes_nothing(folder, computed):
+    before = read_rows(folder / "rows.parquet")
+    assert main(["study", "raki-vs-grappa", "--tiny", "--out", str(folder)]) == 0
+    assert computed == []
+    assert json.loads((folder / "summary.json").read_text())["last_run"]["new"] == 0
+    assert read_rows(folder / "rows.parquet").equals(before)
+
+
+def test_the_whole_form_with_its_phantom_computes_once_what_lies_in_the_shared_folder(
+    computed, tmp_path, monkeypatch
+):
+    (made,) = simulate(tmp_path / "made", ["knee-pd-3t"], subjects=[9], matrix=48, slices=1)
+    phantom = tmp_path / "data" / PHANTOM / f"{PHANTOM}.h5"
+    phantom.parent.mkdir(parents=True)
+    shutil.copy(made, phantom)
+    monkeypatch.setenv("RESHIM_REAL_DATA", str(tmp_path / "data"))
+
+    def run(out: str) -> int:
+        """How much one run computes."""
+        before = len(computed)
+        folders = ["--out", str(tmp_path / out), "--shared", str(tmp_path / "shared")]
+        assert main(["study", "raki-vs-grappa", *folders]) == 0
+        return len(computed) - before
+
+    everything = len(METHODS) * (4 * sum(map(len, plan(tiny=False).values())) + len(JUDGED))
+    assert run("once") == everything
+    assert run("once") == 0
+    assert run("elsewhere") == 0

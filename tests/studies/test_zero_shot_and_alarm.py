@@ -1,4 +1,4 @@
-"""What the alarm's study makes of planted scores, and the tiny forms of both studies."""
+"""What both studies make of planted scores and seconds, and their tiny forms."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import scipy.stats
 import torch
+from tests.studies.answers import verdicts
 from tests.training.toy import record
 
 from reshim.catalog import Catalog
@@ -13,7 +14,7 @@ from reshim.cli import main
 from reshim.evaluation.claims import judge
 from reshim.rows import read_rows
 from reshim.simulation.protocols import protocol_of
-from reshim.studies import recipe_of
+from reshim.studies import recipe_of, zero_shot
 from reshim.studies.crowd import crowd
 from reshim.studies.scale import Scale
 from reshim.studies.shift_alarm import (
@@ -116,6 +117,47 @@ def test_shifts_are_matched_in_coils_and_noise():
 def test_a_crowd_is_none_of_the_laboratory_s_subjects(study):
     with pytest.raises(ValueError, match="laboratory"):
         crowd(study, "x", [], range(3, 9))
+
+
+def test_reconciling_is_as_good_or_not_and_sooner_or_not():
+    def found(score, seconds):
+        """Where zero-shot learning from a trained start has 0.8 and takes 20 seconds."""
+
+        def value(where):
+            reconciled = where["method"] == zero_shot.RECONCILED
+            if where["metric"] == zero_shot.SECONDS:
+                return seconds if reconciled else 20.0
+            return score if reconciled else 0.8
+
+        told = verdicts(zero_shot.CLAIMS, value)
+        return told["reconciling-as-good"], told["reconciling-sooner"]
+
+    assert found(0.81, 0.5) == ("holds", "holds")
+    assert found(0.79, 2.0) == ("contradicted", "contradicted")
+
+
+def test_seconds_a_slice_are_those_of_the_volume_over_its_slices(study):
+    def scored(name, number):
+        about = {"scan_id": name, "dataset": "made", "data_kind": "simulated", "subject": name}
+        return {**about, "slice": number, "target": "mvue", "region": "support", "metric": "ssim"}
+
+    # A volume of two slices in 6 seconds and one of one slice in 2, under two metrics each.
+    for name, slices, taken in (("long", 2, 6.0), ("short", 1, 2.0)):
+        rows = [
+            {**scored(name, number), "metric": metric, "value": 0.8, "seconds": taken, "train_seed": 0}
+            for number in range(slices)
+            for metric in ("ssim", "nmse")
+        ]
+        study.store.put(f"key-{name}", rows)
+        study.finished.append((f"key-{name}", {"method": "a", "test": zero_shot.AWAY.label}))
+    zero_shot.keep_seconds(study, "a")
+    kept = [row for row in rows_of(study).to_pylist() if row["metric"] == zero_shot.SECONDS]
+    assert sorted((row["scan_id"], row["slice"], row["value"]) for row in kept) == [
+        ("long", 0, 3.0),
+        ("long", 1, 3.0),
+        ("short", 0, 2.0),
+    ]
+    assert {(row["method"], row["train_seed"]) for row in kept} == {("a", 0)}
 
 
 @pytest.mark.slow

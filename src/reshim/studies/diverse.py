@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from reshim.evaluation.claims import (
     FEWEST_SUBJECTS,
@@ -98,14 +98,20 @@ def called(network: str, part: Part, share: float = 1.0) -> str:
     return f"{NAMES[network]}: {part.label}{size}"
 
 
-def compare(study: Study, methods: Mapping[str, Reconstructor], tests: Sequence[Distribution]) -> None:
+def compare(
+    study: Study,
+    methods: Mapping[str, Reconstructor],
+    tests: Sequence[Distribution],
+    columns: Mapping[str, Any] | None = None,
+) -> None:
     """Score methods on distributions, each undersampled in its own way; tiny: on as few subjects as a
-    claim needs.
+    claim needs. `columns` as in `Study.compare`.
     """
     for test in tests:
         records = study.scans(test.where, "test")
         scored = replace(EVALUATION, scheme=test.scheme)
-        study.compare(methods, records[:FEWEST_SUBJECTS] if study.tiny else records, scored, test=test.label)
+        some = records[:FEWEST_SUBJECTS] if study.tiny else records
+        study.compare(methods, some, scored, test=test.label, columns=columns)
 
 
 def train_what_is_free(trainings: Trainings) -> None:
