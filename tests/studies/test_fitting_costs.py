@@ -14,25 +14,25 @@ from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.cli import main
 from reshim.evaluation.claims import judge
 from reshim.evaluation.quantities import Score
-from reshim.studies import recipe_of, ttt_cost, ttt_harm
+from reshim.studies import recipe_of, tracing, ttt_cost, ttt_harm
 
 SLOW = ("ttt-controls", "ttt-cost", "ttt-harm")
 
 
 def by_metric(trace, level):
-    return {row["metric"]: row["value"] for row in ttt_cost.rows_of(trace, level)}
+    return {row["metric"]: row["value"] for row in tracing.rows_of(trace, level)}
 
 
 def test_the_time_to_a_level_is_that_of_the_first_look_that_reaches_it():
-    found = by_metric(ttt_cost.Trace([0.0, 2.0, 4.0, 6.0], [0.5, 0.7, 0.9, 0.8], 0.85, 6.0), level=0.8)
-    assert found[ttt_cost.TO_REFERENCE] == 4.0
+    found = by_metric(tracing.Trace([0.0, 2.0, 4.0, 6.0], [0.5, 0.7, 0.9, 0.8], 0.85, 6.0), level=0.8)
+    assert found[tracing.TO_REFERENCE] == 4.0
     assert found["SSIM at its best look"] == 0.9
     assert found["SSIM where it stopped"] == 0.85
 
 
 def test_a_level_that_is_never_reached_counts_as_ten_times_the_whole():
-    found = by_metric(ttt_cost.Trace([0.0, 6.0], [0.5, 0.7], 0.7, 6.0), level=0.8)
-    assert found[ttt_cost.TO_REFERENCE] == 60.0
+    found = by_metric(tracing.Trace([0.0, 6.0], [0.5, 0.7], 0.7, 6.0), level=0.8)
+    assert found[tracing.TO_REFERENCE] == 60.0
     assert found["reaches the reference's SSIM"] == 0.0
 
 
@@ -42,7 +42,7 @@ def test_the_clock_of_a_look_holds_one_solve_and_no_more():
     make = lambda look: AdaptedAtTestTime(  # noqa: E731
         Gain(0.6), Gain(0.6), steps=4, check_every=2, guarded=False, on_snapshot=look
     )
-    closed = ttt_cost.Closed(make, lambda step, seconds, image: seen.append((step, seconds, image)))
+    closed = tracing.Closed(make, lambda step, seconds, image: seen.append((step, seconds, image)))
     outcome = closed.explain(measurement)
     steps, seconds, images = zip(*seen, strict=True)
     assert steps == (0, 2, 4)
@@ -67,7 +67,7 @@ def judged(claims, value_of):
 @pytest.mark.parametrize(("fast", "holds"), [(1.0, True), (10.0, False)])
 def test_the_speed_up_is_judged_by_the_ratio_of_seconds(fast, holds):
     def value_of(where):
-        if where["metric"] == ttt_cost.TO_REFERENCE:
+        if where["metric"] == tracing.TO_REFERENCE:
             return fast
         return 60.0 if where["metric"] == "seconds to its end" else 0.9
 
@@ -80,7 +80,7 @@ def test_one_shift_without_a_speed_up_decides():
     slow = ttt_cost.CASES[-1].test
 
     def value_of(where):
-        if where["metric"] == ttt_cost.TO_REFERENCE:
+        if where["metric"] == tracing.TO_REFERENCE:
             return 10.0 if where["test"] == slow else 1.0
         return 60.0 if where["metric"] == "seconds to its end" else 0.9
 
@@ -93,10 +93,10 @@ def test_slices_that_share_a_fit_share_its_time():
     make = lambda look: AdaptedAtTestTime(  # noqa: E731
         Gain(0.6), Gain(0.6), steps=4, check_every=2, guarded=False, on_snapshot=look
     )
-    together = ttt_cost.traces(make, measurement, target, range(3))
+    together = tracing.traces(make, measurement, target, range(3))
     assert len({tuple(trace.seconds) for trace in together}) == 1
     assert [len(trace.ssim) for trace in together] == [3, 3, 3]
-    apart = ttt_cost.traces(
+    apart = tracing.traces(
         lambda look: ReferenceAdaptation(Gain(0.6), max_steps=4, window=2, on_snapshot=look),
         measurement,
         target,
