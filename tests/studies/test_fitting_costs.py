@@ -14,7 +14,8 @@ from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.cli import main
 from reshim.evaluation.claims import judge
 from reshim.evaluation.quantities import Score
-from reshim.studies import recipe_of, tracing, ttt_cost, ttt_harm
+from reshim.studies import recipe_of, tracing, ttt_cost, ttt_harm, ways_of_fitting
+from reshim.training.run_folder import Trained
 
 SLOW = ("ttt-controls", "ttt-cost", "ttt-harm")
 
@@ -51,6 +52,23 @@ def test_the_clock_of_a_look_holds_one_solve_and_no_more():
     alone = []
     make(lambda step, seconds, image: alone.append(image)).explain(measurement)
     torch.testing.assert_close(images[0], Reconciled(Gain(0.6)).reconcile(measurement, alone[0]))
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+def test_each_way_of_fitting_can_be_made_and_is_on_the_page(tiny):
+    joint, supervised = (Trained(Gain(gain), {"training": {"seed": 0}}) for gain in (0.6, 0.7))
+    ways = ways_of_fitting.variants(joint, supervised, tiny, steps=4, check_every=2)
+    assert tuple(ways) == (ways_of_fitting.TIMED if tiny else ways_of_fitting.METHODS)
+    assert all(isinstance(make(lambda *_: None), tracing.Fit) for make in ways.values())
+
+
+@pytest.mark.parametrize("name", ["volume, fitted on one of its slices", "volume, stopped at the noise"])
+def test_a_way_that_fits_less_is_traced_on_all_slices(name):
+    measurement, image = make_measurement(columns=88, n=3, noise=1e-3)
+    joint = Trained(Gain(0.6), {"training": {"seed": 0}})
+    make = ways_of_fitting.variants(joint, joint, False, steps=4, check_every=2)[name]
+    found = tracing.traces(make, measurement, image.abs(), range(3))
+    assert [len(trace.ssim) for trace in found] == [3, 3, 3]
 
 
 def first_of(leaf):

@@ -29,6 +29,10 @@ METHODS = (
     "volume, half of the rows",
     "volume, plain data fit",
     "volume, hidden columns alone",
+    "volume, fitted on one of its slices",
+    "volume, four virtual coils",
+    "volume, stopped at the noise",
+    "volume, in bfloat16",
     LEAD,
     "slice",
     "slice, from its neighbour",
@@ -42,7 +46,9 @@ TIMED = (REFERENCE, RECONCILED, FAST)
 def variants(
     joint: Trained, supervised: Trained, tiny: bool, *, steps: int, check_every: int, look_every: int = 1
 ) -> dict[str, Callable[[Any], Fit]]:
-    """Ways of fitting, each made with what looks at its images. All looks are taken: none waits in vain."""
+    """Ways of fitting, each made with what looks at its images. All looks are taken, but
+    where the noise stops.
+    """
 
     def reference(network: Trained = joint, **settings: Any) -> Callable[[Any], Fit]:
         few = {"max_steps": 20, "window": 4} if tiny else {"max_steps": 1000}
@@ -75,6 +81,10 @@ def variants(
         "volume, half of the rows": ours(readout_share=0.5),
         "volume, plain data fit": ours(hidden_share=0.0),
         "volume, hidden columns alone": ours(fitted="hidden", hidden_share=0.5),
+        "volume, fitted on one of its slices": ours(fit_slices=1),
+        "volume, four virtual coils": ours(virtual_coils=4),
+        "volume, stopped at the noise": ours(stop="noise"),
+        "volume, in bfloat16": ours(bf16=True),
         LEAD: ours(learning_rate=5e-4, steps=4 if tiny else 2000, check_every=50, patience=2000),
         "slice": ours(scope="slice"),
         "slice, from its neighbour": ours(scope="slice", from_neighbour=True),
