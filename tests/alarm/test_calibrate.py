@@ -81,6 +81,14 @@ def test_it_is_kept_in_the_run_for_these_weights_alone(trained, calibrated):
             next(trained.network.parameters()).sub_(1.0)
 
 
+def test_one_calibration_is_told_from_another_and_is_the_same_when_read_again(trained, calibrated):
+    first, second = (Foreteller.of_run(load_run(trained.path)) for _ in range(2))
+    assert first.digest == second.digest == calibrated.digest
+    other = replace(calibrated, errors=2 * calibrated.errors)
+    assert other.digest != calibrated.digest
+    assert replace(calibrated, about={}).digest != calibrated.digest
+
+
 def test_whether_reconciling_helps_usual_scans_is_seen_on_the_calibration_scans(trained, calibrated, scans):
     method, alarm = calibrate.left_as_is(trained), Alarm.of_run(trained.path)
     mend = Reconciled(method)

@@ -1,5 +1,6 @@
 """What fitting costs and whom it harms: the reckoning on traces and rows that are made up."""
 
+import dataclasses
 import json
 
 import pytest
@@ -9,9 +10,11 @@ from tests.conftest import make_measurement
 from tests.studies.planted import leaves_of, rows_at
 
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
+from reshim.adaptation.modes import adapted
 from reshim.adaptation.reconciled import Reconciled
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.cli import main
+from reshim.digest import digest
 from reshim.evaluation.claims import judge
 from reshim.evaluation.quantities import Score
 from reshim.studies import recipe_of, tracing, ttt_cost, ttt_harm, ways_of_fitting
@@ -132,15 +135,38 @@ def test_harm_and_refused_gains_are_told(lost, through):
         return (
             through
             if metric in (ttt_harm.LET_THROUGH, ttt_harm.FITS, ttt_harm.MENDED)
-            else 0.9 - 0.1 * lost * (where["method"] in (ttt_harm.GUARDED, ttt_harm.AUTO))
+            else 0.9
+            - 0.1 * lost * (where["method"] in (ttt_harm.GUARDED, ttt_harm.AUTO, ttt_harm.NOT_CALIBRATED))
         )
 
     found = judged(ttt_harm.CLAIMS, value_of)
     assert found["in-distribution"]["holds"] is found["auto-in-distribution"]["holds"] is (lost == 0)
     assert found["let-through"]["holds"] is found["auto-let-through"]["holds"] is (through == 1)
     assert found["fits-let-through"]["holds"] is (through == 1)
+    for ident in ("auto-in-distribution", "auto-losers", "auto-great-losers", "auto-let-through"):
+        assert found[f"{ident}-uncalibrated"]["holds"] is found[ident]["holds"]
+        assert found[f"{ident}-uncalibrated"]["rule"] != found[ident]["rule"]
     # Made-up subjects differ by more than the bounds of 2 % and 0, which no row of ones and zeros does.
     assert found["losers"]["value"] == pytest.approx(lost, abs=1e-9)
+
+
+def test_auto_without_its_calibration_leaves_a_usual_scan_that_it_would_reconcile():
+    measurement, _ = make_measurement(noise=1e-3)
+
+    class Foretells:
+        digest, mends_usual = "of a calibration", True
+
+        def __call__(self, measurement):
+            return type("Foretold", (), {"unknown": None})()
+
+    run = type("Run", (), {"network": Gain(0.6), "fallback": Gain(0.9)})()
+    auto = adapted(run, "auto", None, lambda measurement: 0.4, Foretells())
+    without = ttt_harm.not_calibrated(auto)
+    assert auto.explain(measurement).action == ("reconciled", "reconciled")
+    assert without.explain(measurement).action == ("left", "left")
+    assert digest(without) != digest(auto)
+    # Rows of one calibration are not those of none, even where it says that usual scans are best left.
+    assert digest(without) != digest(dataclasses.replace(auto, mends_usual=False))
 
 
 @pytest.mark.slow

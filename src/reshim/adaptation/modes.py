@@ -107,7 +107,7 @@ class AdaptedWhereUnusual:
     shift_score: ShiftScore = field(metadata={"digest": False})
     """Of the run's own training statistics."""
 
-    foretell: Foretells | None = field(default=None, metadata={"digest": False})
+    foretell: Foretells | None = field(default=None, metadata={"digest": "unless default"})
     """Predicted quality of the un-adapted images; None where the run was never calibrated."""
 
     classical: Reconstructor | None = field(default_factory=L1Wavelet)

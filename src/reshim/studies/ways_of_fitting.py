@@ -46,8 +46,9 @@ TIMED = (REFERENCE, RECONCILED, FAST)
 def variants(
     joint: Trained, supervised: Trained, tiny: bool, *, steps: int, check_every: int, look_every: int = 1
 ) -> dict[str, Callable[[Any], Fit]]:
-    """Ways of fitting, each made with what looks at its images. All looks are taken, but
-    where the noise stops.
+    """Ways of fitting, each made with what looks at its images.
+
+    All looks are taken, for none waits in vain; but where the noise stops, it stops.
     """
 
     def reference(network: Trained = joint, **settings: Any) -> Callable[[Any], Fit]:
