@@ -197,10 +197,40 @@ def short_name(name: str) -> str:
     return Path(name).name if "/" in name or Path(name).is_dir() else name
 
 
-def methods_of(names: Sequence[str], adapt: str = "none", device: str = "cpu") -> dict[str, Any]:
-    """Several methods by their short names, which must differ."""
+def methods_of(
+    names: Sequence[str],
+    adapt: str = "none",
+    device: str = "cpu",
+    budget_seconds: float | None = None,
+    adapt_options: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Several methods by their short names, which must differ.
+
+    How to adapt is told to those that heed it: a mode to RUNs, its options too, a budget also to methods that
+    train on the scan itself.
+
+    Raises
+    ------
+    UserError
+        For two methods of the same short name, a setting that none of them heeds, and as `method_of` does.
+    """
+    run_names = [name for name in names if _is_run(name)]
+    adapted = run_names if adapt != "none" else []
+    bounded = [*adapted, *(name for name in names if name.partition(":")[0] in SELF_TRAINED)]
+
+    def heeds(name: str, heeding: Sequence[str]) -> bool:
+        # Where none heeds a setting all are told, and the first of them says why it cannot.
+        return name in heeding or not heeding
+
     methods = {
-        short_name(name): method_of(name, adapt if _is_run(name) else "none", device=device) for name in names
+        short_name(name): method_of(
+            name,
+            adapt if heeds(name, run_names) else "none",
+            budget_seconds if heeds(name, bounded) else None,
+            device,
+            adapt_options if heeds(name, adapted) else (),
+        )
+        for name in names
     }
     if len(methods) < len(names):
         raise UserError(f"two of {list(names)} have the same short name; rename a RUN folder")

@@ -148,7 +148,7 @@ def reconstruct_acquisition(
         },
         effective_acceleration=sampling.effective_acceleration,
         seconds=seconds,
-        **_alarm(request.method, record, measurement),
+        **_alarm(request.method, record, measurement, outcome),
         warnings=list(dict.fromkeys((*measurement.warnings, *logged))),
         details={"sampling": asdict(sampling), "data_kind": kind, "matrix": list(images.shape)},
     )
@@ -201,15 +201,22 @@ def _described(name: str, method: Any) -> str:
     return f"{name}: {method.description}" if name == "default" and hasattr(method, "description") else name
 
 
-def _alarm(name: str, record: ScanRecord | None, measurement: Measurement) -> dict[str, Any]:
-    """What a RUN's alarm says of the scan; nothing for methods that have none."""
+def _alarm(
+    name: str, record: ScanRecord | None, measurement: Measurement, outcome: Outcome
+) -> dict[str, Any]:
+    """What a RUN's alarm says of the scan; nothing for methods that have none.
+
+    What the method asked it already stands in the outcome and is not asked again.
+    """
     alarm = alarm_of(Path(name))
     if alarm is None:
         return {}
-    said: dict[str, Any] = {"shift_score": alarm(measurement)}
+    score = outcome.shift_score
+    said: dict[str, Any] = {"shift_score": alarm(measurement) if score is None else score}
     foretell = foreteller_of(load_run(Path(name)))
     if foretell is not None:
-        said["predicted_ssim"] = asdict(foretell(measurement))
+        foretold = foretell(measurement) if outcome.foretold is None else outcome.foretold
+        said["predicted_ssim"] = asdict(foretold)
         if foretell.headers is not None and record is not None:
             said["metadata_score"] = foretell.headers(record)
     return said

@@ -169,6 +169,13 @@ class Outcome:
     action: tuple[Action, ...] = ()
     """What each slice's image is; unless given, fitted where adapted and else left."""
 
+    shift_score: float | None = None
+    """How unlike the training scans this one is, where the method asked a run's alarm; else None."""
+
+    foretold: Any = None
+    """What the alarm foretold of the un-adapted images (`reshim.alarm.prediction.Prediction`); None where
+    nobody was asked."""
+
     def __post_init__(self) -> None:
         if not self.action:
             told = tuple("fitted" if adapted else "left" for adapted in self.adapted)

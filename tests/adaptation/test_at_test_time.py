@@ -9,7 +9,13 @@ import torch
 from tests.conftest import make_measurement
 from torch import nn
 
-from reshim.adaptation.at_test_time import AdaptedAtTestTime, fold_error, on_virtual_coils
+from reshim.acquire import seen_through
+from reshim.adaptation.at_test_time import (
+    AdaptedAtTestTime,
+    fold_error,
+    misfit_over_noise,
+    on_virtual_coils,
+)
 from reshim.adaptation.folds import split_folds
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.classical.sense import Sense
@@ -126,6 +132,76 @@ def test_a_few_slices_are_fitted_and_all_of_them_get_the_weights():
     assert torch.equal(few, adapt(0.6, 0.6, steps=4)(measurement))
 
 
+def gain_of_fit(measurement, **settings) -> float:
+    """The weight that a fit from 0.6 hands out, a 200th a step."""
+    slow = {"steps": 80, "learning_rate": 5e-3, "check_every": 1, "patience": 80, "hidden_share": 0.0}
+    image = adapt(0.6, 0.6, guarded=False, **{**slow, **settings})(measurement)
+    return ((image / Gain(1.0)(measurement)).real.median()).item()
+
+
+@pytest.mark.parametrize("deviation", [0.03, 0.06])
+def test_a_fit_stopped_at_the_noise_ends_where_the_misfit_equals_it(deviation):
+    """The misfit of a multiple of the least-squares image is a parabola, so its crossing is known."""
+    scan, _ = make_measurement(rows=24, columns=88, n=1, noise=deviation)
+    scan = dataclasses.replace(scan, noise_std=torch.tensor([deviation]))
+    folds = split_folds(scan)
+    fitted = folds.fit | folds.stop
+    with torch.no_grad():
+        image = Gain(1.0)(seen_through(scan, fitted))
+    predicted = SenseOperator(scan.maps, fitted).forward(image[:, None]).to(torch.complex128)
+    wanted = torch.where(fitted, scan.kspace, 0).to(torch.complex128)
+    n_samples = fitted.expand_as(wanted).sum((-3, -2, -1))
+    square, cross, constant = (
+        ((one.conj() * other).real.sum((-3, -2, -1)) / n_samples).mean()
+        for one, other in ((predicted, predicted), (predicted, wanted), (wanted, wanted))
+    )
+    rest = constant - 2 * deviation**2
+    crossing = ((cross - (cross**2 - square * rest).sqrt()) / square).item()
+    assert 0.62 < crossing < 0.95
+    found = gain_of_fit(scan, stop="noise", judge_share=0.15)
+    assert crossing - 1e-4 <= found <= crossing + 5.1e-3
+    # Where the noise is said to be nothing the same fit goes on.
+    silent = dataclasses.replace(scan, noise_std=torch.tensor([1e-6]))
+    assert gain_of_fit(silent, stop="noise", judge_share=0.15) > crossing + 0.02
+
+
+def test_the_misfit_over_noise_of_noise_alone_is_one():
+    scan, image = make_measurement(columns=88, n=2, noise=0.05)
+    noise = torch.full((2,), 0.05)
+    exact = misfit_over_noise(image, scan, scan.mask.expand(2, -1, -1, -1), noise)
+    assert exact == pytest.approx(1.0, abs=0.02)
+    assert misfit_over_noise(image, scan, scan.mask.expand(2, -1, -1, -1), 2 * noise) == pytest.approx(
+        exact / 2
+    )
+
+
+class Convolved(Gain):
+    """One convolution of the real part beside the gain; remembers what its answers were made of."""
+
+    kinds: ClassVar[set[tuple[bool, torch.dtype]]] = set()
+
+    def __init__(self, gain: float) -> None:
+        super().__init__(gain)
+        self.convolution = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+        nn.init.dirac_(self.convolution.weight)
+
+    def forward(self, measurement):
+        image = super().forward(measurement)
+        smooth = self.convolution(image.real[:, None])
+        self.kinds.add((torch.is_grad_enabled(), smooth.dtype))
+        return torch.complex(smooth[:, 0].float(), image.imag)
+
+
+def test_steps_in_bfloat16_leave_looks_and_images_in_single_precision():
+    measurement, image = make_measurement(columns=88, n=2, noise=1e-3)
+    Convolved.kinds.clear()
+    settings = {**SETTINGS, "learning_rate": 1e-2, "judge_share": 0.1}
+    outcome = AdaptedAtTestTime(Convolved(0.6), Convolved(0.6), bf16=True, **settings).explain(measurement)
+    assert Convolved.kinds == {(True, torch.bfloat16), (False, torch.float32)}
+    assert outcome.image.dtype == torch.complex64
+    assert (outcome.image - image).norm() < 0.15 * image.norm()
+
+
 def test_virtual_coils_see_the_image_as_a_combination_of_the_coils_does():
     measurement, image = make_measurement(n=2, dtype=torch.complex128)
     fewer = on_virtual_coils(measurement, 4)
@@ -211,6 +287,14 @@ def test_snapshots_cannot_steer():
     assert torch.equal(with_look(measurement), adapt(0.6, 0.6)(measurement))
     assert seen == sorted(seen)
     assert len(seen) > 1
+
+
+def test_a_snapshot_is_of_all_slices_where_a_few_are_fitted():
+    measurement, _ = make_measurement(columns=88, n=5, noise=1e-3)
+    shapes = []
+    look = lambda step, seconds, image: shapes.append(image.shape[0])  # noqa: E731
+    adapt(0.6, 0.6, fit_slices=2, steps=5, on_snapshot=look)(measurement)
+    assert shapes == [5, 5]
 
 
 def test_the_reference_algorithm_returns_its_last_step_and_stops_by_its_window():

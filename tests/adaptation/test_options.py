@@ -51,6 +51,7 @@ def test_texts_become_values_of_the_settings_own_kind():
         ("parameters=some", "all, affine, low-rank, last-stage"),
         ("fit_slices=few", "a whole number or none"),
         ("fit_slices=0", "at least 1"),
+        ("stop=late", "held-out, noise"),
         ("judge_share=1.5", "lies in"),
         ("readout_share=0", "readout_share is 0"),
     ],
@@ -79,6 +80,9 @@ def test_settings_that_came_later_count_only_where_they_were_changed():
     assert digest(before) == digest(with_options(before, ["fit_slices=none"], "volume"))
     assert digest(before) != digest(with_options(before, ["fit_slices=2"], "volume"))
     assert digest(before) != digest(with_options(before, ["virtual_coils=2"], "volume"))
+    assert digest(before) == digest(with_options(before, ["stop=held-out", "bf16=false"], "volume"))
+    assert digest(before) != digest(with_options(before, ["stop=noise"], "volume"))
+    assert digest(before) != digest(with_options(before, ["bf16=true"], "volume"))
     reference = ReferenceAdaptation(RUN.network)
     assert digest(reference) == digest(with_options(reference, ["fill_background=false"], "reference"))
     assert digest(reference) != digest(with_options(reference, ["fill_background=true"], "reference"))

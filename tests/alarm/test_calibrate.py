@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from reshim.classical.sense import Sense
 from reshim.cli import main
 from reshim.errors import UserError
 from reshim.physics.maps import default_estimator
+from reshim.reconstruction import Request, reconstruct_file
 from reshim.simulation.write import simulate
 from reshim.training.run_folder import load_run
 
@@ -78,6 +79,14 @@ def test_it_is_kept_in_the_run_for_these_weights_alone(trained, calibrated):
     finally:
         with torch.no_grad():
             next(trained.network.parameters()).sub_(1.0)
+
+
+def test_one_calibration_is_told_from_another_and_is_the_same_when_read_again(trained, calibrated):
+    first, second = (Foreteller.of_run(load_run(trained.path)) for _ in range(2))
+    assert first.digest == second.digest == calibrated.digest
+    other = replace(calibrated, errors=2 * calibrated.errors)
+    assert other.digest != calibrated.digest
+    assert replace(calibrated, about={}).digest != calibrated.digest
 
 
 def test_whether_reconciling_helps_usual_scans_is_seen_on_the_calibration_scans(trained, calibrated, scans):
@@ -142,6 +151,24 @@ def test_the_command_calibrates_and_the_card_carries_what_is_foretold(trained, t
     assert main([*said, "--out", str(out)]) == 0
     foretold = json.loads((out / "card.json").read_text())["predicted_ssim"]
     assert (foretold["value"] is None) == (foretold["unknown"] is not None)
+
+
+@pytest.mark.parametrize("adapt", ["none", "auto"])
+def test_a_scan_is_foretold_once_whoever_asks(trained, calibrated, tmp_path, monkeypatch, adapt):
+    (path,) = simulate(tmp_path / "scans", protocols=["knee-pd-3t"], subjects=1, matrix=32, slices=1)
+    asked = []
+
+    def counted(*arguments):
+        asked.append(arguments)
+        return foretelling(*arguments)
+
+    monkeypatch.setattr(calibrate, "foretelling", counted)
+    request = Request(str(trained.path), adapt, scheme=SCHEME)
+    card = reconstruct_file(path, request, tmp_path / "out")
+    assert len(asked) == 1
+    foretell, measurement = Foreteller.of_run(load_run(trained.path)), asked[0][0]
+    assert card.predicted_ssim == asdict(foretell(measurement))
+    assert card.shift_score == Alarm.of_run(trained.path)(measurement)
 
 
 def test_a_scan_with_too_few_columns_has_no_foretold_quality(trained, calibrated):

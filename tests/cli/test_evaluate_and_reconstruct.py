@@ -14,6 +14,7 @@ from tests.training.toy import run
 from reshim.acquire import Scheme, measure
 from reshim.catalog import Catalog
 from reshim.cli import main
+from reshim.digest import digest
 from reshim.methods import method_of
 from reshim.physics.maps import default_estimator
 from reshim.rows import read_rows
@@ -258,6 +259,56 @@ def test_evaluate_writes_rows_and_resumes(folder, tmp_path, capsys):
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "rows.store").rglob("*.parquet")}
     assert main(arguments) == 0
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def evaluated(folder: Path, out: Path, *arguments: str) -> int:
+    scans = [str(folder / "scans.parquet"), "--where", "true", "--split", "all", "--allow-seen"]
+    scans += ["--center-lines", "12", "--targets", "mvue", "--metrics", "ssim"]
+    return main(["evaluate", *scans, *arguments, "--out", str(out)])
+
+
+def test_evaluate_takes_the_settings_of_a_fit_as_reconstruct_does(folder, lost, tmp_path):
+    run, options = str(lost), ("steps=1", "guarded=false", "check-every=1")
+    said = [word for option in options for word in ("--adapt-option", option)]
+    methods = ["--with", "zero-filled", run, "--adapt", "slice"]
+    assert evaluated(folder, tmp_path / "rows.parquet", *methods, *said, "--budget", "50") == 0
+    rows = read_rows(tmp_path / "rows.parquet").to_pylist()
+    digests = {row["method"]: row["method_sha256"] for row in rows}
+    assert digests[lost.name] == digest(method_of(run, "slice", 50.0, adapt_options=options))
+    assert digests[lost.name] != digest(method_of(run, "slice", 50.0))
+    assert digests["zero-filled"] == digest(method_of("zero-filled"))
+
+
+def test_evaluate_within_too_small_a_budget_scores_the_network_as_it_is(folder, lost, tmp_path):
+    run = str(lost)
+    short = tmp_path / "short.parquet"
+    assert evaluated(folder, short, "--with", run, "--adapt", "reconcile", "--budget", "1e-6") == 0
+    assert evaluated(folder, tmp_path / "as-it-is.parquet", "--with", run) == 0
+    values = [
+        [row["value"] for row in read_rows(path).to_pylist()]
+        for path in (short, tmp_path / "as-it-is.parquet")
+    ]
+    assert values[0] == pytest.approx(values[1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--with", "sense", "--budget", "5"], "fits nothing"),
+        (["--with", "sense", "--adapt", "volume"], "has none"),
+        (["--with", "sense", "--adapt-option", "steps=3"], "changes how a RUN is fitted"),
+        (["--with", "sense", "RUN", "--budget", "5"], "fits nothing"),
+        (["--with", "RUN", "--adapt-option", "steps=3"], "leaves the network as it is"),
+        (["--with", "conv-decoder", "--budget", "-1"], "seconds above 0"),
+        (["--with", "RUN", "--adapt", "volume", "--budget", "0"], "seconds above 0"),
+        (["--with", "RUN", "--adapt", "volume", "--adapt-option", "rate=3"], "learning_rate=0.003"),
+        (["--with", "RUN", "--adapt", "auto", "--adapt-option", "steps=3"], "slice, volume, reference"),
+    ],
+)
+def test_evaluate_refuses_what_no_method_would_heed(folder, lost, tmp_path, capsys, arguments, words):
+    said = [str(lost) if word == "RUN" else word for word in arguments]
+    assert evaluated(folder, tmp_path / "rows.parquet", *said) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_evaluate_leaves_out_a_scan_that_moved_and_ends_with_3(folder, tmp_path, capsys):

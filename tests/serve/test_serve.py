@@ -288,6 +288,7 @@ def test_waveforms_texts_and_trajectories_are_passed_over(scan):
         (["--port", "99999"], "no port"),
         (["--max-gib", "0"], "above 0"),
         (["--with", "no such method"], "neither a method nor a RUN"),
+        (["--with", "sense", "--adapt-option", "steps=3"], "changes how a RUN is fitted"),
         (["--host", "203.0.113.1"], "cannot listen on"),
     ],
 )

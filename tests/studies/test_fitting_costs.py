@@ -1,5 +1,6 @@
 """What fitting costs and whom it harms: the reckoning on traces and rows that are made up."""
 
+import dataclasses
 import json
 
 import pytest
@@ -9,30 +10,33 @@ from tests.conftest import make_measurement
 from tests.studies.planted import leaves_of, rows_at
 
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
+from reshim.adaptation.modes import adapted
 from reshim.adaptation.reconciled import Reconciled
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.cli import main
+from reshim.digest import digest
 from reshim.evaluation.claims import judge
 from reshim.evaluation.quantities import Score
-from reshim.studies import recipe_of, ttt_cost, ttt_harm
+from reshim.studies import recipe_of, tracing, ttt_cost, ttt_harm, ways_of_fitting
+from reshim.training.run_folder import Trained
 
 SLOW = ("ttt-controls", "ttt-cost", "ttt-harm")
 
 
 def by_metric(trace, level):
-    return {row["metric"]: row["value"] for row in ttt_cost.rows_of(trace, level)}
+    return {row["metric"]: row["value"] for row in tracing.rows_of(trace, level)}
 
 
 def test_the_time_to_a_level_is_that_of_the_first_look_that_reaches_it():
-    found = by_metric(ttt_cost.Trace([0.0, 2.0, 4.0, 6.0], [0.5, 0.7, 0.9, 0.8], 0.85, 6.0), level=0.8)
-    assert found[ttt_cost.TO_REFERENCE] == 4.0
+    found = by_metric(tracing.Trace([0.0, 2.0, 4.0, 6.0], [0.5, 0.7, 0.9, 0.8], 0.85, 6.0), level=0.8)
+    assert found[tracing.TO_REFERENCE] == 4.0
     assert found["SSIM at its best look"] == 0.9
     assert found["SSIM where it stopped"] == 0.85
 
 
 def test_a_level_that_is_never_reached_counts_as_ten_times_the_whole():
-    found = by_metric(ttt_cost.Trace([0.0, 6.0], [0.5, 0.7], 0.7, 6.0), level=0.8)
-    assert found[ttt_cost.TO_REFERENCE] == 60.0
+    found = by_metric(tracing.Trace([0.0, 6.0], [0.5, 0.7], 0.7, 6.0), level=0.8)
+    assert found[tracing.TO_REFERENCE] == 60.0
     assert found["reaches the reference's SSIM"] == 0.0
 
 
@@ -42,7 +46,7 @@ def test_the_clock_of_a_look_holds_one_solve_and_no_more():
     make = lambda look: AdaptedAtTestTime(  # noqa: E731
         Gain(0.6), Gain(0.6), steps=4, check_every=2, guarded=False, on_snapshot=look
     )
-    closed = ttt_cost.Closed(make, lambda step, seconds, image: seen.append((step, seconds, image)))
+    closed = tracing.Closed(make, lambda step, seconds, image: seen.append((step, seconds, image)))
     outcome = closed.explain(measurement)
     steps, seconds, images = zip(*seen, strict=True)
     assert steps == (0, 2, 4)
@@ -51,6 +55,23 @@ def test_the_clock_of_a_look_holds_one_solve_and_no_more():
     alone = []
     make(lambda step, seconds, image: alone.append(image)).explain(measurement)
     torch.testing.assert_close(images[0], Reconciled(Gain(0.6)).reconcile(measurement, alone[0]))
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+def test_each_way_of_fitting_can_be_made_and_is_on_the_page(tiny):
+    joint, supervised = (Trained(Gain(gain), {"training": {"seed": 0}}) for gain in (0.6, 0.7))
+    ways = ways_of_fitting.variants(joint, supervised, tiny, steps=4, check_every=2)
+    assert tuple(ways) == (ways_of_fitting.TIMED if tiny else ways_of_fitting.METHODS)
+    assert all(isinstance(make(lambda *_: None), tracing.Fit) for make in ways.values())
+
+
+@pytest.mark.parametrize("name", ["volume, fitted on one of its slices", "volume, stopped at the noise"])
+def test_a_way_that_fits_less_is_traced_on_all_slices(name):
+    measurement, image = make_measurement(columns=88, n=3, noise=1e-3)
+    joint = Trained(Gain(0.6), {"training": {"seed": 0}})
+    make = ways_of_fitting.variants(joint, joint, False, steps=4, check_every=2)[name]
+    found = tracing.traces(make, measurement, image.abs(), range(3))
+    assert [len(trace.ssim) for trace in found] == [3, 3, 3]
 
 
 def first_of(leaf):
@@ -67,7 +88,7 @@ def judged(claims, value_of):
 @pytest.mark.parametrize(("fast", "holds"), [(1.0, True), (10.0, False)])
 def test_the_speed_up_is_judged_by_the_ratio_of_seconds(fast, holds):
     def value_of(where):
-        if where["metric"] == ttt_cost.TO_REFERENCE:
+        if where["metric"] == tracing.TO_REFERENCE:
             return fast
         return 60.0 if where["metric"] == "seconds to its end" else 0.9
 
@@ -80,7 +101,7 @@ def test_one_shift_without_a_speed_up_decides():
     slow = ttt_cost.CASES[-1].test
 
     def value_of(where):
-        if where["metric"] == ttt_cost.TO_REFERENCE:
+        if where["metric"] == tracing.TO_REFERENCE:
             return 10.0 if where["test"] == slow else 1.0
         return 60.0 if where["metric"] == "seconds to its end" else 0.9
 
@@ -93,10 +114,10 @@ def test_slices_that_share_a_fit_share_its_time():
     make = lambda look: AdaptedAtTestTime(  # noqa: E731
         Gain(0.6), Gain(0.6), steps=4, check_every=2, guarded=False, on_snapshot=look
     )
-    together = ttt_cost.traces(make, measurement, target, range(3))
+    together = tracing.traces(make, measurement, target, range(3))
     assert len({tuple(trace.seconds) for trace in together}) == 1
     assert [len(trace.ssim) for trace in together] == [3, 3, 3]
-    apart = ttt_cost.traces(
+    apart = tracing.traces(
         lambda look: ReferenceAdaptation(Gain(0.6), max_steps=4, window=2, on_snapshot=look),
         measurement,
         target,
@@ -114,15 +135,38 @@ def test_harm_and_refused_gains_are_told(lost, through):
         return (
             through
             if metric in (ttt_harm.LET_THROUGH, ttt_harm.FITS, ttt_harm.MENDED)
-            else 0.9 - 0.1 * lost * (where["method"] in (ttt_harm.GUARDED, ttt_harm.AUTO))
+            else 0.9
+            - 0.1 * lost * (where["method"] in (ttt_harm.GUARDED, ttt_harm.AUTO, ttt_harm.NOT_CALIBRATED))
         )
 
     found = judged(ttt_harm.CLAIMS, value_of)
     assert found["in-distribution"]["holds"] is found["auto-in-distribution"]["holds"] is (lost == 0)
     assert found["let-through"]["holds"] is found["auto-let-through"]["holds"] is (through == 1)
     assert found["fits-let-through"]["holds"] is (through == 1)
+    for ident in ("auto-in-distribution", "auto-losers", "auto-great-losers", "auto-let-through"):
+        assert found[f"{ident}-uncalibrated"]["holds"] is found[ident]["holds"]
+        assert found[f"{ident}-uncalibrated"]["rule"] != found[ident]["rule"]
     # Made-up subjects differ by more than the bounds of 2 % and 0, which no row of ones and zeros does.
     assert found["losers"]["value"] == pytest.approx(lost, abs=1e-9)
+
+
+def test_auto_without_its_calibration_leaves_a_usual_scan_that_it_would_reconcile():
+    measurement, _ = make_measurement(noise=1e-3)
+
+    class Foretells:
+        digest, mends_usual = "of a calibration", True
+
+        def __call__(self, measurement):
+            return type("Foretold", (), {"unknown": None})()
+
+    run = type("Run", (), {"network": Gain(0.6), "fallback": Gain(0.9)})()
+    auto = adapted(run, "auto", None, lambda measurement: 0.4, Foretells())
+    without = ttt_harm.not_calibrated(auto)
+    assert auto.explain(measurement).action == ("reconciled", "reconciled")
+    assert without.explain(measurement).action == ("left", "left")
+    assert digest(without) != digest(auto)
+    # Rows of one calibration are not those of none, even where it says that usual scans are best left.
+    assert digest(without) != digest(dataclasses.replace(auto, mends_usual=False))
 
 
 @pytest.mark.slow

@@ -9,7 +9,9 @@ Ours differs:
 - held-out columns lie outside the calibration block and are removed from the input; one fold stops, another
   judges; the weights of the best step are restored; the paper returns the last step and its input leaks;
 - one set of weights can be shared by all slices of a volume (``scope = "volume"``);
-- the supervised fall-back is handed out unless the judging fold shows a gain.
+- the supervised fall-back is handed out unless the judging fold shows a gain;
+- with ``stop = "noise"`` a fit ends where it explains its samples as well as their noise allows (the
+  discrepancy principle of V. A. Morozov, Soviet Math. Dokl. 7:414 (1966)).
 
 The algorithm of the released code, switch by switch, is `reshim.adaptation.reference`.
 """
@@ -20,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reshim.acquire import seen_through
@@ -30,6 +33,7 @@ from reshim.adaptation.subsets import Subset, open_subset, project
 from reshim.physics.compression import principal_combination
 from reshim.physics.espirit import calibration_block
 from reshim.physics.maps import default_estimator
+from reshim.physics.noise_level import noise_level
 from reshim.physics.sense import SenseOperator
 from reshim.seeds import generator_of
 from reshim.types import Action, Image, MapEstimator, Mask, Measurement, Outcome, Reconstructor
@@ -141,7 +145,7 @@ class AdaptedAtTestTime:
     """Steps between two looks at the stopping fold."""
 
     patience: int = 5
-    """Looks without a lower stopping error before the fit ends."""
+    """Looks without a lower error, of whichever rule stops, before the fit ends."""
 
     margin: float = 2.0
     """Standard errors by which the judging fold must show a gain."""
@@ -180,6 +184,15 @@ class AdaptedAtTestTime:
     fit_slices: int | None = field(default=None, metadata={"digest": "unless default"})
     """For ``scope = "volume"``: fit and stop on so many evenly spaced slices; the judge and the image take
     all. None fits them all."""
+
+    stop: Literal["held-out", "noise"] = field(default="held-out", metadata={"digest": "unless default"})
+    """What ends a fit and whose look's weights it keeps: the lowest error on the stopping fold; or the first
+    look at which the misfit to the fitted samples is no larger than their noise, and the stopping fold is
+    fitted too."""
+
+    bf16: bool = field(default=False, metadata={"digest": "unless default"})
+    """A step's convolutions and products in bfloat16; transforms, looks, judge and image stay in single
+    precision."""
 
     virtual_coils: int | None = field(default=None, metadata={"digest": "unless default"})
     """A step's loss compares so many principal coils, fitted on the calibration block, in place of all; what
@@ -254,13 +267,17 @@ class AdaptedAtTestTime:
         """`price` is what one slice's inference takes, in seconds."""
         n_items = measurement.kspace.shape[0]
         folds = split_folds(measurement, self.stop_share, self.judge_share, self.seed)
+        if self.stop == "noise":
+            # Nothing is held out to stop by.
+            folds = replace(folds, fit=folds.fit | folds.stop)
         part, part_folds = self._part(measurement, folds)
         # The judge takes two images and one is handed out; a step is three inferences of its slices.
         inference, look = n_items * price, part.kspace.shape[0] * price
         step = 3 * min(self.batch_slices, part.kspace.shape[0]) * price
         if budget.left < 3 * inference + 2 * look + step:
             return self._left(measurement, budget, inference), begin
-        network, steps = self._fit(part, part_folds, budget.part(less=3 * inference), begin, step)
+        of_fit = budget.part(less=3 * inference)
+        network, steps = self._fit(part, part_folds, of_fit, begin, step, shown=measurement)
         gain, error = self._judge(network, measurement, folds)
         accepted = steps > 0 and gain > self.margin * error
         reason = (
@@ -296,11 +313,13 @@ class AdaptedAtTestTime:
         budget: Budget | None = None,
         begin: nn.Module | None = None,
         step_seconds: float = 0.0,
+        shown: Measurement | None = None,
     ) -> tuple[nn.Module, int]:
-        """Adapt a copy; return it with the weights of the look at which the stopping fold was lowest.
+        """Adapt a copy; return it with the weights of the look at which the error that stops was lowest.
 
         Within a budget no step begins that would not leave time for a last look at it; `step_seconds` is what
-        one is expected to take before any was measured.
+        one is expected to take before any was measured. `shown` is what a snapshot's image is of, where that
+        is more than what is fitted.
         """
         budget = Budget() if budget is None else budget
         network = copy.deepcopy(self.base if begin is None else begin).train()
@@ -313,20 +332,29 @@ class AdaptedAtTestTime:
         candidates = outside_calibration(measurement) & folds.fit
         n_virtual = self.virtual_coils
         compared_with = measurement if n_virtual is None else on_virtual_coils(measurement, n_virtual)
+        noise = noise_level(measurement) if self.stop == "noise" else None
         started = time.perf_counter()
+
+        def look(step: int) -> float:
+            error = self._look(network, measurement, folds, noise)
+            if self.on_snapshot is not None:
+                self._show(network, measurement if shown is None else shown, step, started)
+            return error
+
         best, best_step, best_weights, waited = float("inf"), 0, _weights(network), 0
         look_seconds = 0.0
         for step in range(self.steps + 1):
             out_of_time = budget.left < step_seconds + look_seconds
             if step % self.check_every == 0 or step == self.steps or out_of_time:
-                error, taken = timed(lambda: self._look(network, measurement, folds, step, started))  # noqa: B023
+                error, taken = timed(lambda: look(step))  # noqa: B023
                 look_seconds = max(look_seconds, taken)
                 if error < best:
                     best, best_step, best_weights, waited = error, step, _weights(network), 0
                 else:
                     waited += 1
                 out_of_time = budget.left < step_seconds + look_seconds
-            if waited >= self.patience or step == self.steps or out_of_time:
+            is_explained = self.stop == "noise" and best <= 1
+            if is_explained or waited >= self.patience or step == self.steps or out_of_time:
                 break
             step_begun = time.perf_counter()
             for group in optimizer.param_groups:
@@ -337,7 +365,9 @@ class AdaptedAtTestTime:
             seen = hide(fit, candidates[chosen].to(device), self.hidden_share, generator)
             part, target = self._bands((part, target), generator)
             compared = fit & ~seen if self.fitted == "hidden" else fit
-            loss = fold_error(network(seen_through(part, seen)), target, compared).mean()
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+                image = network(seen_through(part, seen))
+            loss = fold_error(image, target, compared).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(moving, self.clip)
@@ -367,16 +397,23 @@ class AdaptedAtTestTime:
 
     @torch.no_grad()
     def _look(
-        self, network: nn.Module, measurement: Measurement, folds: Folds, step: int, started: float
+        self, network: nn.Module, measurement: Measurement, folds: Folds, noise: Tensor | None
     ) -> float:
+        """The error that stops: of the stopping fold, or of the fitted samples over their noise."""
         network.eval()
-        seen = seen_through(measurement, folds.fit)
-        image = InBatches(network, self.batch_slices)(seen)
-        if self.on_snapshot is not None:
-            full = InBatches(network, self.batch_slices)(measurement)
-            self.on_snapshot(step, time.perf_counter() - started, full)
+        image = InBatches(network, self.batch_slices)(seen_through(measurement, folds.fit))
         network.train()
-        return fold_error(image, measurement, folds.stop).mean().item()
+        if noise is None:
+            return fold_error(image, measurement, folds.stop).mean().item()
+        return misfit_over_noise(image, measurement, folds.fit, noise)
+
+    @torch.no_grad()
+    def _show(self, network: nn.Module, measurement: Measurement, step: int, started: float) -> None:
+        assert self.on_snapshot is not None
+        network.eval()
+        image = InBatches(network, self.batch_slices)(measurement)
+        self.on_snapshot(step, time.perf_counter() - started, image)
+        network.train()
 
     @torch.no_grad()
     def _judge(self, network: nn.Module, measurement: Measurement, folds: Folds) -> tuple[float, float]:
@@ -448,6 +485,21 @@ def fold_error(image: Image, measurement: Measurement, fold: Mask) -> Tensor:
     wanted = torch.where(fold, measurement.kspace, 0)
     misfit = (operator.forward(image.unsqueeze(-3)) - wanted).abs().sum((-3, -2, -1))
     return misfit / wanted.abs().sum((-3, -2, -1)).clamp_min(torch.finfo(misfit.dtype).tiny)
+
+
+def misfit_over_noise(
+    image: Image, measurement: Measurement, fold: Mask, noise: Float[Tensor, "*batch"]
+) -> float:
+    """Root mean square of M (A x - y) over that of its noise, M a fold; 1 where noise alone is left.
+
+    `noise` is the deviation of one sample's real part, for each slice; energies are averaged over slices.
+    """
+    operator = SenseOperator(measurement.maps, fold)  # type: ignore[arg-type]
+    misfit = operator.forward(image.unsqueeze(-3)) - torch.where(fold, measurement.kspace, 0)
+    energy = misfit.abs().double().square().sum((-3, -2, -1))
+    n_samples = fold.expand_as(misfit).sum((-3, -2, -1))
+    expected = (2 * noise.double().square() * n_samples).clamp_min(torch.finfo(torch.float64).tiny)
+    return (energy / expected).mean().sqrt().item()
 
 
 def unit_energies(image: Image, measurement: Measurement, fold: Mask) -> Tensor:

@@ -107,7 +107,7 @@ class AdaptedWhereUnusual:
     shift_score: ShiftScore = field(metadata={"digest": False})
     """Of the run's own training statistics."""
 
-    foretell: Foretells | None = field(default=None, metadata={"digest": False})
+    foretell: Foretells | None = field(default=None, metadata={"digest": "unless default"})
     """Predicted quality of the un-adapted images; None where the run was never calibrated."""
 
     classical: Reconstructor | None = field(default_factory=L1Wavelet)
@@ -139,7 +139,8 @@ class AdaptedWhereUnusual:
         price = solving.price(measurement) if budget.is_bounded and budget.left > 0 else None
         solve = None if price is None else image.shape[0] * price.of(solving.iterations)
         costs = _Costs(budget, inference, price, solve)
-        unknown, hurried = self._foretold(measurement, costs)
+        foretold, hurried = self._foretold(measurement, costs)
+        unknown = None if foretold is None else foretold.unknown
         why = f"shift score {score:.2f} is {'beyond' if score > USUAL_SHIFT else 'within'} what training saw"
         if hurried:
             why += f", {hurried}"
@@ -152,15 +153,16 @@ class AdaptedWhereUnusual:
             outcome = solving.within(measurement, _saying(left, MENDS), budget, price)
         else:
             outcome = left
-        return replace(outcome, reason=tuple(f"{why}; {reason}" for reason in outcome.reason))
+        reasons = tuple(f"{why}; {reason}" for reason in outcome.reason)
+        return replace(outcome, reason=reasons, shift_score=score, foretold=foretold)
 
-    def _foretold(self, measurement: Measurement, costs: "_Costs") -> tuple[str | None, str]:
-        """Why the quality is unknown, if it is; and what was not asked for want of time."""
+    def _foretold(self, measurement: Measurement, costs: "_Costs") -> tuple[Foretold | None, str]:
+        """What is foretold of the quality, if anybody can; and what was not asked for want of time."""
         if self.foretell is None:
             return None, ""
         if not costs.allow(inferences=2, solves=1 + CLASSICAL_SOLVES):
             return None, f"quality not foretold, {costs.budget} is too short for that"
-        return self.foretell(measurement).unknown, ""
+        return self.foretell(measurement), ""
 
     def _mended(
         self, measurement: Measurement, left: Outcome, solving: Reconciled, costs: "_Costs"

@@ -62,6 +62,11 @@ class Foreteller:
         return self.predictor(row)
 
     @property
+    def digest(self) -> str:
+        """Of the calibration, for it decides what is done; the weights that it speaks of are named in it."""
+        return self.predictor.digest
+
+    @property
     def mends_usual(self) -> bool:
         """Whether reconciling made the calibration scans better: the interval of its mean gain is above 0."""
         known = self.predictor.about.get("reconciling")

@@ -23,6 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from reshim.digest import digest
 from reshim.errors import UserError
 
 LEVEL = 0.9
@@ -30,6 +31,9 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 """Ridges tried; leave-one-out error on the fitted subjects chooses."""
 SLACK = 0.1
 """How far, in units of a feature's calibrated range, a scan may lie outside of it."""
+
+TENSORS = ("mean", "spread", "weights", "lowest", "highest", "errors")
+"""Of a `Predictor`."""
 
 Table = Float[Tensor, "scan feature"]
 
@@ -106,6 +110,12 @@ class Predictor:
         errors = (to_log(calibrated[1]) - line.line(calibrated[0])).abs().sort().values
         return cls(**{**line.__dict__, "errors": errors})
 
+    @property
+    def digest(self) -> str:
+        """Of all that predicts, and of what it was fitted and calibrated on."""
+        tensors = (getattr(self, name).tolist() for name in TENSORS)
+        return digest(self.names, self.level_at_mean, *tensors, self.about)
+
     def line(self, rows: Table) -> Float[Tensor, " scan"]:
         """Predicted log(1 - SSIM)."""
         return self.level_at_mean + ((rows.double() - self.mean) / self.spread) @ self.weights
@@ -137,8 +147,7 @@ class Predictor:
 
     def save(self, path: Path) -> None:
         """Write as safetensors, beside and then renamed."""
-        names = ("mean", "spread", "weights", "lowest", "highest", "errors")
-        tensors = {name: getattr(self, name).contiguous() for name in names}
+        tensors = {name: getattr(self, name).contiguous() for name in TENSORS}
         tensors["level_at_mean"] = torch.tensor(self.level_at_mean, dtype=torch.float64)
         plain = json.dumps({"names": list(self.names), "about": dict(self.about)})
         beside = path.with_name(path.name + ".partial")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reshim.adaptation import MODES
+from reshim.cli.adapting import add_adapting
 from reshim.errors import UserError
 from reshim.methods import SELF_TRAINED
 
@@ -13,11 +13,15 @@ NAME = "evaluate"
 HELP = "Score methods on fully sampled scans that are undersampled here; one row a slice, method and metric."
 
 EXAMPLE = """\
-example:
+examples:
   reshim evaluate knee.parquet --where "contrast = 'PD'" --with zero-filled sense runs/knee \\
       --acceleration 4 --out rows.parquet
+  reshim evaluate brain.parquet --where true --with sense runs/knee --adapt volume --budget 60 \\
+      --adapt-option steps=100 --out rows.parquet
 
-Scans of the filter's test split are scored. Subjects that a RUN was trained on are refused (exit 2).
+Scans of the filter's test split are scored. Subjects that a RUN was trained on are refused (exit 2). --adapt,
+--budget and --adapt-option reach the methods that heed them; one that none heeds is refused. A budget is wall
+time, so its rows depend on the machine.
 """
 
 
@@ -31,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", default="test", help="split that is scored (default test); 'all' takes every scan"
     )
-    parser.add_argument("--adapt", default="none", choices=MODES)
+    add_adapting(parser)
     parser.add_argument("--targets", nargs="+", default=["mvue", "rss"], choices=("mvue", "rss", "clean"))
     parser.add_argument("--metrics", nargs="+", default=["ssim", "psnr", "nmse"], metavar="METRIC")
     parser.add_argument(
@@ -71,7 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.split != "all":
         chosen = chosen.where(f"split = '{arguments.split}'")
     records = chosen.records()
-    methods = methods_of(arguments.methods, arguments.adapt, checked_device(arguments.device))
+    methods = methods_of(
+        arguments.methods,
+        arguments.adapt,
+        checked_device(arguments.device),
+        arguments.budget,
+        tuple(arguments.adapt_option),
+    )
     runs = runs_behind(arguments.methods)
     for path, content in runs.items():
         for reason in unknown_of(content):

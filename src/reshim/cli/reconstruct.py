@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from reshim.adaptation import MODES
+from reshim.cli.adapting import add_adapting
 
 NAME = "reconstruct"
 HELP = (
@@ -31,28 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--with", dest="method", default="default", metavar="METHOD", help="method or RUN folder"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument(
-        "--adapt",
-        default="none",
-        choices=MODES,
-        help="how a RUN meets this scan: reconcile moves no weight and takes one solve, slice and volume fit "
-        "the weights first, auto does what an unusual scan needs (default none)",
-    )
-    parser.add_argument(
-        "--budget",
-        type=float,
-        metavar="SECONDS",
-        help="wall time that --adapt, conv-decoder or zs-ssl may take for a scan; what does not fit is left "
-        "out, and card.json says so",
-    )
-    parser.add_argument(
-        "--adapt-option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting of slice, volume or reference, e.g. learning_rate=1e-4; may be repeated, and a name "
-        "that does not exist lists those that do, with their values",
-    )
+    add_adapting(parser)
     parser.add_argument(
         "--accelerate", type=float, metavar="R", help="undersample a fully sampled scan first"
     )

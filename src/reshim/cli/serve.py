@@ -2,7 +2,7 @@
 
 import argparse
 
-from reshim.adaptation import MODES
+from reshim.cli.adapting import add_adapting
 
 NAME = "serve"
 HELP = "Reconstruct scans that a scanner or a client streams over the network (ISMRMRD protocol)."
@@ -28,10 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with", dest="method", default="default", metavar="METHOD", help="method or RUN folder"
     )
-    parser.add_argument("--adapt", default="none", choices=MODES, help="how a RUN meets a scan")
-    parser.add_argument(
-        "--budget", type=float, metavar="SECONDS", help="wall time that adaptation may take a scan"
-    )
+    add_adapting(parser)
     parser.add_argument(
         "--images",
         default="float32",
@@ -64,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = Request(
         method=arguments.method,
         adapt=arguments.adapt,
+        adapt_options=tuple(arguments.adapt_option),
         budget_seconds=arguments.budget,
         device=checked_device(arguments.device),
     )

@@ -158,9 +158,11 @@ class Session:
         name = configuration if configuration in METHODS else self.request.method
         if name not in self._methods:
             asked = self.request
-            own = name == asked.method
-            adapt, budget = (asked.adapt, asked.budget_seconds) if own else ("none", None)
-            self._methods[name] = method_of(name, adapt, budget, asked.device)
+            if name == asked.method:
+                method = method_of(name, asked.adapt, asked.budget_seconds, asked.device, asked.adapt_options)
+            else:
+                method = method_of(name, device=asked.device)
+            self._methods[name] = method
         return name, self._methods[name]
 
     def _send(self, outgoing: BufferedIOBase, shown: Shown, series: int) -> None:
