@@ -228,7 +228,15 @@ def section(name: str, summary: dict[str, Any]) -> str:
         tried = next(each for each in summary["tables"] if each["title"] == PLOTTED[1])
         numbered = "; ".join(f"{number} {row[0]}" for number, row in enumerate(tried["lines"], 1))
         shown += f"\n![Quality against seconds](images/{name}.svg)\n\nNumbers: {numbered}.\n"
-    return "\n".join(lines) + "\n" + _notes(summary["claims"]) + shown
+    return "\n".join(lines) + "\n" + _notes(summary["claims"]) + _asked_since(name, summary) + shown
+
+
+def _asked_since(name: str, summary: dict[str, Any]) -> str:
+    """Claims of the recipe that its last run knew nothing of, or knew under another sentence."""
+    judged = {(claim["id"], claim["claim"]) for claim in summary["claims"]}
+    asked = [claim for claim in recipe_of(name).CLAIMS if (claim.id, claim.claim) not in judged]
+    listed = "; ".join(f"`{claim.id}`: {claim.claim}" for claim in asked)
+    return f"\nAsked since, and not run yet: {listed}.\n" if asked else ""
 
 
 def _table(table: dict[str, Any]) -> str:

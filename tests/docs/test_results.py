@@ -56,6 +56,17 @@ def test_what_is_not_refuted_appears_only_where_its_interval_leaves_0_out(result
     assert "an own rule" in under["It appears"]
 
 
+def test_a_claim_that_the_last_run_did_not_know_is_named(results):
+    summary = json.loads((DOCS / "results" / "diverse-large.json").read_text(encoding="utf-8"))
+    assert "Asked since" not in results.section("diverse-large", summary)
+    first, second, *others = summary["claims"]
+    older = {**summary, "claims": [{**second, "claim": "another sentence"}, *others]}
+    (line,) = (line for line in results.section("diverse-large", older).splitlines() if "Asked since" in line)
+    assert first["id"] in line
+    assert second["claim"] in line
+    assert others[0]["id"] not in line
+
+
 def test_no_summary_is_of_a_tiny_run():
     for path in (DOCS / "results").glob("*.json"):
         assert json.loads(path.read_text(encoding="utf-8"))["data"]["tiny"] is False, path.name
