@@ -5,7 +5,9 @@ Run `python docs/results.py` after a summary has changed, or, after studies have
 """
 
 import argparse
+import inspect
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -83,12 +85,19 @@ def take(folder: Path, machine: str) -> Path:
     if summary["data"].get("tiny"):
         raise SystemExit(f"{folder} holds the tiny form of a study, which shows nothing but that it runs")
     name = summary["study"]
-    kept = {"command": f"reshim study {name}", "machine": machine, **summary}
+    kept = {"command": f"reshim study {name}", "machine": machine, "asked": asked(recipe_of(name).__doc__)}
+    kept |= summary
     if name in TABLES:
         kept["tables"] = list(tables(folder, TABLES[name]))
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def asked(description: str | None) -> str:
+    """What a recipe claims, and of which data: those parts of its docstring, each as one line."""
+    parts = re.findall(r"^(Claim|Data) +(.+?)(?=^\S|\Z)", inspect.cleandoc(description or ""), re.M | re.S)
+    return "\n".join(f"{name}: {' '.join(text.split())}" for name, text in parts)
 
 
 def tables(folder: Path, titles: Iterable[str]) -> Iterable[dict[str, Any]]:
@@ -232,11 +241,20 @@ def section(name: str, summary: dict[str, Any]) -> str:
 
 
 def _asked_since(name: str, summary: dict[str, Any]) -> str:
-    """Claims of the recipe that its last run knew nothing of, or knew under another sentence."""
+    """Claims of the recipe that its last run knew nothing of, or knew under another sentence; other data."""
+    changed = _changed(summary.get("asked"), asked(recipe_of(name).__doc__))
     judged = {(claim["id"], claim["claim"]) for claim in summary["claims"]}
-    asked = [claim for claim in recipe_of(name).CLAIMS if (claim.id, claim.claim) not in judged]
-    listed = "; ".join(f"`{claim.id}`: {claim.claim}" for claim in asked)
-    return f"\nAsked since, and not run yet: {listed}.\n" if asked else ""
+    new = [claim for claim in recipe_of(name).CLAIMS if (claim.id, claim.claim) not in judged]
+    listed = "; ".join(f"`{claim.id}`: {claim.claim}" for claim in new)
+    return changed + (f"\nAsked since, and not run yet: {listed}.\n" if new else "")
+
+
+def _changed(before: str | None, now: str) -> str:
+    """What a recipe said when its summary was made, where it says something else now."""
+    if before is None or before == now:
+        return ""
+    lines = [line for line in before.splitlines() if line not in now.splitlines()]
+    return f"\nThe recipe has changed since this run, which asked: {' '.join(lines)}\n"
 
 
 def _table(table: dict[str, Any]) -> str:

@@ -67,6 +67,31 @@ def test_a_claim_that_the_last_run_did_not_know_is_named(results):
     assert others[0]["id"] not in line
 
 
+def test_a_recipe_that_asks_otherwise_than_its_last_run_is_told_of(results):
+    described = """A question?
+
+    Paper   one
+    Claim   what is claimed,
+            on two lines.
+    Data    brains
+    Cost    an hour
+    """
+    assert results.asked(described) == "Claim: what is claimed, on two lines.\nData: brains"
+    assert results.asked(None) == ""
+    recipe = results.asked(results.recipe_of("diverse-large").__doc__)
+    summary = json.loads((DOCS / "results" / "diverse-large.json").read_text(encoding="utf-8"))
+    assert "has changed" not in results.section("diverse-large", {**summary, "asked": recipe})
+    claim, data = recipe.splitlines()
+    text = results.section("diverse-large", {**summary, "asked": f"{claim}\nData: other scans"})
+    assert "has changed since this run, which asked: Data: other scans" in text
+    assert data not in text
+
+
+def test_every_summary_says_what_was_asked():
+    for path in (DOCS / "results").glob("*.json"):
+        assert json.loads(path.read_text(encoding="utf-8"))["asked"].startswith("Claim: "), path.name
+
+
 def test_no_summary_is_of_a_tiny_run():
     for path in (DOCS / "results").glob("*.json"):
         assert json.loads(path.read_text(encoding="utf-8"))["data"]["tiny"] is False, path.name
