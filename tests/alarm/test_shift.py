@@ -4,14 +4,14 @@ import math
 import torch
 from tests.conftest import make_measurement
 
-from reshim.alarm.shift import Alarm, _edge
+from reshim.alarm.shift import Alarm
 from reshim.physics.fourier import to_image, to_kspace
-from reshim.training.statistics import KSPACE, Statistics, features
+from reshim.training.statistics import KSPACE, Statistics, edge, features
 
 
 def test_the_edge_is_the_99th_percentile_of_a_chi_distribution():
     draws = torch.randn(200_000, 17, generator=torch.Generator().manual_seed(0)).norm(dim=1)
-    assert abs(draws.quantile(0.99).item() - _edge(17)) < 0.03
+    assert abs(draws.quantile(0.99).item() - edge(17)) < 0.03
 
 
 def measured(noise: float, seed: int, smooth: float = 0.0):
@@ -31,6 +31,34 @@ def test_it_is_quiet_on_what_training_saw_and_loud_on_what_it_did_not():
     assert alarm(measured(0.05, 1000)) < 1.3
     assert alarm(measured(0.5, 1001)) > 2
     assert alarm(measured(0.05, 1002, smooth=4.0)) > 2
+
+
+def test_nineteen_of_twenty_usual_scans_lie_below_1_whatever_the_number_of_subjects():
+    def slices(count, generator):
+        # Slices of a scan differ, as do subjects.
+        rows = torch.randn(count, 4, 24, generator=generator, dtype=torch.float64)
+        return rows + torch.randn(count, 1, 24, generator=generator, dtype=torch.float64)
+
+    for count in (10, 60):
+        generator = torch.Generator().manual_seed(count)
+        found = []
+        for _ in range(20):
+            scans = [(f"subject {number}", f"scan {number}") for number in range(count) for _ in range(4)]
+            known = Statistics.of(slices(count, generator).flatten(0, 1), scans)
+            assert known.usual != 1
+            new = slices(30, generator)
+            found += [known.unlikeness(scan) / known.usual < 1 for scan in new]
+        assert 0.88 < sum(found) / len(found) < 0.99
+
+
+def test_few_scans_say_nothing_of_what_is_usual(tmp_path):
+    rows = torch.randn(16, 24, generator=torch.Generator().manual_seed(0))
+    four = [(f"subject {number // 4}", f"scan {number // 4}") for number in range(16)]
+    assert Statistics.of(rows, four).usual == 1
+    assert Statistics.of(rows, [("one", f"scan {number}") for number in range(16)]).usual == 1
+    known = dataclasses.replace(Statistics.of(rows), usual=0.7)
+    known.save(tmp_path / "statistics.safetensors")
+    assert Statistics.load(tmp_path / "statistics.safetensors").usual == 0.7
 
 
 def test_the_score_does_not_depend_on_the_scale_of_the_file():

@@ -70,8 +70,9 @@ def test_without_annotations_the_folders_tell(catalog, tmp_path):
 def test_a_catalog_with_annotations_is_studied_from_scans_to_claims(tmp_path):
     scans, path, out = (tmp_path / name for name in ("scans", "catalog.parquet", "out"))
     out.mkdir()
-    simulate(scans, [test.protocol for test in TESTS], subjects=8, matrix=48, slices=4, lesions=True)
-    shares = {"train": 0.4, "val": 0.2, "test": 0.4}
+    # A subject may have no lesion in any of four slices, and a claim needs three that have.
+    simulate(scans, [test.protocol for test in TESTS], subjects=12, matrix=48, slices=4, lesions=True)
+    shares = {"train": 0.34, "val": 0.16, "test": 0.5}
     catalog = Catalog.index([scans], path, shares=shares).catalog
     lines, healthy = [], set()
     for split in ("train", "val", "test"):

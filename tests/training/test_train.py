@@ -71,7 +71,7 @@ def trainer(toy, tmp_path):
 def test_overfits_two_slices(toy, trainer):
     run = trainer(
         training=[toy.record("a", 2)],
-        epochs=60,
+        epochs=90,
         batch_size=2,
         learning_rate=1e-2,
         warm_up=0.1,

@@ -7,7 +7,10 @@ the outermost samples (signal-to-noise ratio), and the tones of the zero-filled 
 and brighter pixels are against the mean (contrast: fluid is dark in T1, bright in T2).
 """
 
-from dataclasses import dataclass
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -29,6 +32,12 @@ KSPACE = RINGS + EIGENVALUES + 1
 
 TONES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
 """Quantiles of the zero-filled magnitude among the pixels that are brighter than a tenth of the brightest."""
+
+FEWEST_SCANS = 5
+"""Training scans from which on it is known how unlike the others a usual scan is."""
+
+NINETEEN_OF_TWENTY = 1.6448536269514722
+"""Of a standard normal variable, in deviations."""
 
 Features = Float[Tensor, "batch feature"]
 
@@ -54,14 +63,34 @@ class Statistics:
     mean: Float[Tensor, " feature"]
     covariance: Float[Tensor, "feature feature"]
     count: int
+    usual: float = 1.0
+    """How unlike the others nineteen of twenty scans of the kind are at most; 1 where it is not known."""
 
     @classmethod
-    def of(cls, rows: Features) -> "Statistics":
-        """Statistics of the feature vectors of some measurements."""
+    def of(cls, rows: Features, scans: Sequence[tuple[str, str]] | None = None) -> "Statistics":
+        """Statistics of the feature vectors of some measurements.
+
+        `scans` names the subject and the scan of each. Then every scan is compared with the scans of all
+        other subjects, and what is usual follows from the logarithms of these values as if they were normal.
+        """
         rows = rows.double()
         centred = rows - rows.mean(0)
         covariance = centred.T @ centred / max(rows.shape[0] - 1, 1)
-        return cls(rows.mean(0).float(), covariance.float(), rows.shape[0])
+        whole = cls(rows.mean(0).float(), covariance.float(), rows.shape[0])
+        return whole if scans is None else replace(whole, usual=_usual(rows, scans))
+
+    def unlikeness(self, rows: Features) -> float:
+        """How unlike these statistics the slices of a scan are.
+
+        Features of k-space and those of the image each have the median of their slices' distances, in units
+        of the distance that one normal vector in a hundred exceeds; this is the geometric mean of both.
+        """
+        rest, logs = rows, []
+        for part in self.parts():
+            size = part.mean.numel()
+            own, rest = rest.split([size, rest.shape[-1] - size], -1)
+            logs.append(math.log(max(part.distance(own).median().item(), 1e-12) / edge(size)))
+        return math.exp(sum(logs) / len(logs))
 
     def parts(self) -> tuple["Statistics", ...]:
         """Those of k-space and those of the image, each by itself; a run made before images were looked at
@@ -84,14 +113,41 @@ class Statistics:
         """Write as safetensors, beside and then renamed."""
         beside = path.with_name(path.name + ".partial")
         tensors = {"mean": self.mean, "covariance": self.covariance, "count": torch.tensor(self.count)}
+        tensors["usual"] = torch.tensor(self.usual, dtype=torch.float64)
         save_file(tensors, beside)
         beside.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> "Statistics":
-        """Read what `save` wrote."""
+        """Read what `save` wrote, or wrote before it was asked what is usual."""
         tensors = load_file(path)
-        return cls(tensors["mean"], tensors["covariance"], int(tensors["count"]))
+        usual = float(tensors["usual"]) if "usual" in tensors else 1.0
+        return cls(tensors["mean"], tensors["covariance"], int(tensors["count"]), usual)
+
+
+def edge(n_features: int) -> float:
+    """Distance that one in a hundred normal vectors exceeds.
+
+    The Wilson-Hilferty cube: chi-square over its degrees of freedom is nearly the cube of a normal variable.
+    """
+    z = 2.3263478740408408  # 99 % of a standard normal variable lie below
+    ratio = 1 - 2 / (9 * n_features) + z * (2 / (9 * n_features)) ** 0.5
+    return (n_features * ratio**3) ** 0.5
+
+
+def _usual(rows: Features, scans: Sequence[tuple[str, str]]) -> float:
+    """What nineteen of twenty scans stay below when each is compared with those of other subjects."""
+    logs = []
+    for subject, scan in dict.fromkeys(scans):
+        own = torch.tensor([each == (subject, scan) for each in scans])
+        others = torch.tensor([other != subject for other, _ in scans])
+        if others.sum() > 1:
+            logs.append(math.log(Statistics.of(rows[others]).unlikeness(rows[own])))
+    if len(logs) < FEWEST_SCANS:
+        return 1.0
+    # The deviation of a new one from the mean of a few holds the error of that mean.
+    spread = statistics.stdev(logs) * math.sqrt(1 + 1 / len(logs))
+    return math.exp(statistics.fmean(logs) + NINETEEN_OF_TWENTY * spread)
 
 
 def _tones(measurement: Measurement) -> Tensor:

@@ -205,7 +205,8 @@ def statistics_of(examples: Examples) -> Statistics:
     count = min(len(examples.entries), MOST_STATISTICS)
     chosen = [round(index * (len(examples.entries) - 1) / max(count - 1, 1)) for index in range(count)]
     rows = [features(examples.build((index,), 0).measurement) for index in chosen]
-    return Statistics.of(torch.cat(rows))
+    scans = [(f"{record.dataset}/{record.subject}", record.scan_id) for record, _ in examples.entries]
+    return Statistics.of(torch.cat(rows), [scans[index] for index in chosen])
 
 
 def _network(
