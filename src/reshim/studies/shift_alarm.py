@@ -284,7 +284,8 @@ def watch(study: Study, run: Trained, records: Sequence[ScanRecord], schemes: Se
     """What the alarm sees of scans, and apart from it the SSIM of their images; looked at once and kept."""
     method = left_as_is(run)
     alarm = Alarm.of_run(study.path_of(HOME.label))
-    seen_by = (alarm.statistics.mean.tolist(), alarm.statistics.covariance.tolist())
+    known = alarm.statistics
+    seen_by = (known.mean.tolist(), known.covariance.tolist(), known.usual)
     key = digest(
         method.network, [record.fingerprint for record in records], list(schemes), list(NAMES), *seen_by
     )
