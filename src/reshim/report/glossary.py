@@ -96,6 +96,7 @@ METRICS = {
         "Seconds to the first look that is as good as where the reference algorithm ends; a slice that is "
         "never as good counts with ten times its whole."
     ),
+    "seconds a slice": Meaning("Seconds of a reconstruction, fits included, over the slices of its volume."),
     "seconds to its end": Meaning("Seconds until the method stops by itself."),
     "reaches the reference's SSIM": Meaning("Whether a slice is ever as good as the reference's end."),
     "SSIM where it stopped": Meaning("SSIM of the image that the method hands out.", PEAK),
