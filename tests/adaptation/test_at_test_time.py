@@ -10,13 +10,9 @@ from tests.conftest import make_measurement
 from torch import nn
 
 from reshim.acquire import seen_through
-from reshim.adaptation.at_test_time import (
-    AdaptedAtTestTime,
-    fold_error,
-    misfit_over_noise,
-    on_virtual_coils,
-)
+from reshim.adaptation.at_test_time import AdaptedAtTestTime, on_virtual_coils
 from reshim.adaptation.folds import split_folds
+from reshim.adaptation.misfits import fold_error, misfit_over_noise
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.classical.sense import Sense
 from reshim.physics.sense import SenseOperator

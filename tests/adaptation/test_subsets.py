@@ -9,9 +9,10 @@ from tests.conftest import make_measurement
 from torch import nn
 
 from reshim.acquire import seen_through
-from reshim.adaptation.at_test_time import AdaptedAtTestTime, fold_error
+from reshim.adaptation.at_test_time import AdaptedAtTestTime
 from reshim.adaptation.bands import band_of
 from reshim.adaptation.folds import outside_calibration
+from reshim.adaptation.misfits import fold_error
 from reshim.adaptation.subsets import open_subset, project
 from reshim.classical.sense import Sense
 from reshim.networks import NETWORKS

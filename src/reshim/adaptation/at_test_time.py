@@ -22,21 +22,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from reshim.acquire import seen_through
 from reshim.adaptation.bands import band_of
 from reshim.adaptation.budget import Budget, timed
 from reshim.adaptation.folds import Folds, hide, outside_calibration, split_folds
+from reshim.adaptation.misfits import fold_error, gain_of, misfit_over_noise
 from reshim.adaptation.subsets import Subset, open_subset, project
 from reshim.physics.compression import principal_combination
 from reshim.physics.espirit import calibration_block
 from reshim.physics.maps import default_estimator
 from reshim.physics.noise_level import noise_level
-from reshim.physics.sense import SenseOperator
 from reshim.seeds import generator_of
-from reshim.types import Action, Image, MapEstimator, Mask, Measurement, Outcome, Reconstructor
+from reshim.types import Action, Image, MapEstimator, Measurement, Outcome, Reconstructor
 
 MEASURED: dict[str, Any] = {
     "steps": 300,
@@ -464,52 +463,6 @@ def on_virtual_coils(measurement: Measurement, n_virtual: int) -> Measurement:
         maps=torch.einsum("bvc,bscyx->bsvyx", combination, measurement.maps),
         noise_covariance=None,
     )
-
-
-def gain_of(image: Image, before: Image, measurement: Measurement, fold: Mask) -> tuple[float, float]:
-    """How much better one image predicts the samples of a fold than another, and the standard error of that.
-
-    The unit is one held-out column (or sample) of one slice, so that a single slice has an error too; its
-    gain is the logarithm of the ratio of the misfits' energies, so that columns near and far from frequency 0
-    count alike.
-    """
-    gain = torch.log(unit_energies(before, measurement, fold) / unit_energies(image, measurement, fold))
-    if gain.numel() < 2:
-        return gain.mean().item(), 0.0
-    return gain.mean().item(), (gain.std() / gain.numel() ** 0.5).item()
-
-
-def fold_error(image: Image, measurement: Measurement, fold: Mask) -> Tensor:
-    """||M (A x - y)||_1 / ||M y||_1 for each slice, M a fold; complex magnitudes."""
-    operator = SenseOperator(measurement.maps, fold)  # type: ignore[arg-type]
-    wanted = torch.where(fold, measurement.kspace, 0)
-    misfit = (operator.forward(image.unsqueeze(-3)) - wanted).abs().sum((-3, -2, -1))
-    return misfit / wanted.abs().sum((-3, -2, -1)).clamp_min(torch.finfo(misfit.dtype).tiny)
-
-
-def misfit_over_noise(
-    image: Image, measurement: Measurement, fold: Mask, noise: Float[Tensor, "*batch"]
-) -> float:
-    """Root mean square of M (A x - y) over that of its noise, M a fold; 1 where noise alone is left.
-
-    `noise` is the deviation of one sample's real part, for each slice; energies are averaged over slices.
-    """
-    operator = SenseOperator(measurement.maps, fold)  # type: ignore[arg-type]
-    misfit = operator.forward(image.unsqueeze(-3)) - torch.where(fold, measurement.kspace, 0)
-    energy = misfit.abs().double().square().sum((-3, -2, -1))
-    n_samples = fold.expand_as(misfit).sum((-3, -2, -1))
-    expected = (2 * noise.double().square() * n_samples).clamp_min(torch.finfo(torch.float64).tiny)
-    return (energy / expected).mean().sqrt().item()
-
-
-def unit_energies(image: Image, measurement: Measurement, fold: Mask) -> Tensor:
-    """Energy of the misfit in each held-out column (or, of a 2-D mask, sample) of each slice, flattened."""
-    operator = SenseOperator(measurement.maps, fold)  # type: ignore[arg-type]
-    misfit = operator.forward(image.unsqueeze(-3)) - torch.where(fold, measurement.kspace, 0)
-    by_column = fold.shape[-2] == 1
-    energy = misfit.abs().square().sum((-3, -2) if by_column else -3)
-    held = (fold.squeeze(-2) if by_column else fold).squeeze(1)
-    return energy[held].clamp_min(torch.finfo(energy.dtype).tiny)
 
 
 def _draw(n_items: int, batch: int, generator: torch.Generator) -> Tensor:

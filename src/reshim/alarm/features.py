@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from reshim.acquire import seen_through
-from reshim.adaptation.at_test_time import fold_error, unit_energies
 from reshim.adaptation.folds import split_folds
+from reshim.adaptation.misfits import fold_error, unit_energies
 from reshim.classical.sense import Sense
 from reshim.metrics import ssim, support
 from reshim.physics.fourier import center_crop

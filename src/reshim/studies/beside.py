@@ -32,7 +32,7 @@ def checked_processes(recipe: ModuleType, count: int) -> int:
     if count > 1 and not hasattr(recipe, "train"):
         names = ", ".join(sorted(name for name in STUDIES if hasattr(recipe_of(name), "train")))
         raise UserError(
-            f"{count} processes are asked for, and this study trains in one; leave --processes out "
+            "this study trains in one process; leave --processes and --train-only out "
             f"(the trainings of {names} can be dealt out)"
         )
     return count

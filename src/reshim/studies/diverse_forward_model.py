@@ -11,8 +11,6 @@ Cost    about 69 minutes on one core, some networks trained by other studies; --
 Run     reshim study diverse-forward-model
 """
 
-from dataclasses import replace
-
 from reshim.acquire import Scheme
 from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
@@ -25,14 +23,15 @@ from reshim.studies.study import Study
 TITLE = "Accelerations, masks and coils: one network or one each"
 PAPER = "Lin and Heckel, ICML 2024"
 NETWORKS = ("unet-tiny", "vit-tiny", "varnet-tiny", "unrolled-tiny")
-MANY_COILS, FEW_COILS = (
-    Distribution(f"{lab.BRAIN_T2.label}, {label}", f"{lab.BRAIN_T2.where} and n_coils {bound}", protocol)
-    for label, bound, protocol in (
-        ("16 coils", ">= 15", "brain-t2-3t"),
-        ("12 coils", "< 15", "brain-t2-3t-12ch"),
-    )
-)
-SCANS = replace(MANY_COILS, label=lab.BRAIN_T2.label)
+
+
+def _through(coils: str, bound: str, protocol: str) -> Distribution:
+    label = f"{lab.BRAIN_T2.label}{coils}"
+    return Distribution(label, f"{lab.BRAIN_T2.where} and n_coils {bound}", protocol)
+
+
+SCANS = _through("", ">= 15", "brain-t2-3t")
+FEW_COILS = _through(", 12 coils", "< 15", "brain-t2-3t-12ch")
 
 RATES = OneForAll(
     "rate",
