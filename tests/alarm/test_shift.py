@@ -3,8 +3,12 @@ import math
 
 import torch
 from tests.conftest import make_measurement
+from torch.nn import Identity
 
+from reshim.adaptation.at_test_time import AdaptedAtTestTime
+from reshim.adaptation.modes import AdaptedWhereUnusual
 from reshim.alarm.shift import Alarm
+from reshim.digest import digest
 from reshim.physics.fourier import to_image, to_kspace
 from reshim.training.statistics import KSPACE, Statistics, edge, features
 
@@ -49,6 +53,20 @@ def test_nineteen_of_twenty_usual_scans_lie_below_1_whatever_the_number_of_subje
             new = slices(30, generator)
             found += [known.unlikeness(scan) / known.usual < 1 for scan in new]
         assert 0.88 < sum(found) / len(found) < 0.99
+
+
+def test_what_is_usual_counts_in_the_name_of_what_the_alarm_decides():
+    known = Statistics.of(torch.randn(16, 24, generator=torch.Generator().manual_seed(0)))
+    names = {
+        digest(AdaptedWhereUnusual(AdaptedAtTestTime(Identity(), Identity()), Alarm(statistics)))
+        for statistics in (
+            known,
+            dataclasses.replace(known),
+            dataclasses.replace(known, usual=0.7),
+            dataclasses.replace(known, covariance=2 * known.covariance),
+        )
+    }
+    assert len(names) == 3
 
 
 def test_few_scans_say_nothing_of_what_is_usual(tmp_path):

@@ -104,7 +104,7 @@ class AdaptedWhereUnusual:
     adapted: AdaptedAtTestTime
     """Holds out the samples that judge, and fits where `fits`; its fall-back is handed out on usual scans."""
 
-    shift_score: ShiftScore = field(metadata={"digest": False})
+    shift_score: ShiftScore
     """Of the run's own training statistics."""
 
     foretell: Foretells | None = field(default=None, metadata={"digest": "unless default"})

@@ -284,11 +284,8 @@ def watch(study: Study, run: Trained, records: Sequence[ScanRecord], schemes: Se
     """What the alarm sees of scans, and apart from it the SSIM of their images; looked at once and kept."""
     method = left_as_is(run)
     alarm = Alarm.of_run(study.path_of(HOME.label))
-    known = alarm.statistics
-    seen_by = (known.mean.tolist(), known.covariance.tolist(), known.usual)
-    key = digest(
-        method.network, [record.fingerprint for record in records], list(schemes), list(NAMES), *seen_by
-    )
+    scans = [record.fingerprint for record in records]
+    key = digest(method.network, scans, list(schemes), list(NAMES), alarm)
     path = study.shared / "watched" / f"{key[:16]}.safetensors"
     if not path.exists():
         rows, scores = [], []

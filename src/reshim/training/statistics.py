@@ -18,6 +18,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from reshim.digest import digest
 from reshim.physics.fourier import to_image
 from reshim.types import Measurement
 
@@ -78,6 +79,11 @@ class Statistics:
         covariance = centred.T @ centred / max(rows.shape[0] - 1, 1)
         whole = cls(rows.mean(0).float(), covariance.float(), rows.shape[0])
         return whole if scans is None else replace(whole, usual=_usual(rows, scans))
+
+    @property
+    def digest(self) -> str:
+        """Of all that a scan is compared with."""
+        return digest(self.mean.tolist(), self.covariance.tolist(), self.count, self.usual)
 
     def unlikeness(self, rows: Features) -> float:
         """How unlike these statistics the slices of a scan are.
