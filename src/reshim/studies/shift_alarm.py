@@ -7,8 +7,9 @@ Claim   a shift score from the samples tells shifted scans from usual ones of th
         new subjects.
 Data    simulated knees under PD at 3 T (training, fitting, calibration, test) and, matched to them, brains
         under T2, T1 and T1 after contrast agent, which nothing was fitted on. Two closer shifts beside them:
-        T1 brains met by a network of T2, and PD knees at 1.5 T by one of PD-FS. Of a catalog, the knees'
-        validation subjects for fitting and calibration, their test subjects and those of the others.
+        T1 brains met by a network of T2, and PD knees at 1.5 T by one of PD-FS, in volumes of as many slices
+        as those networks were trained on; all others are slices. Of a catalog, the knees' validation subjects
+        for fitting and calibration, their test subjects and those of the others.
 Cost    about 31 minutes on one core, some networks trained by other studies; --tiny: about a minute.
 Run     reshim study shift-alarm
 """
@@ -73,6 +74,9 @@ SNR = 30.0
 
 ALARM = "alarm"
 SCORES = ("shift score", "metadata")
+MIDDLE = "shift score of the middle slice"
+"""Of a volume; the score of a scan is the median of its slices, and the more slices, the surer."""
+
 EVERYWHERE, WITHIN = "usual and shifted scans", "scans of one kind"
 """Among which a score is related to the loss; the second counts what differs from scan to scan alone."""
 
@@ -257,10 +261,14 @@ def look_closely(
         Alarm.of_run(study.path_of(UNET.of(home))),
         KnownHeaders.of(study.scans(home.where, "train")),
     )
-    usual = people(study, "matched-coils", home, "test", [matched(home, home)], usual_people)
-    shifted = people(study, "matched-coils", away, "test", [matched(away, home)], there)
+    slices = lab.SCANS[study.scale].slices
+    usual, shifted = (
+        people(study, "matched-volumes", test, "test", [matched(test, home)], numbers, slices)
+        for test, numbers in ((home, usual_people), (away, there))
+    )
     scores: dict[str, Callable[[ScanRecord], float]] = {
         "shift score": lambda record: alarm(measured(record)),
+        MIDDLE: lambda record: alarm(middle_of(measured(record))),
         "metadata": headers,
     }
     for name, score_of in scores.items():
@@ -273,11 +281,24 @@ def measured(record: ScanRecord) -> Measurement:
     return measure(without_oversampling(load(record)), lab.SCHEME, evaluation_seed(Path(record.path).name))
 
 
+def middle_of(measurement: Measurement) -> Measurement:
+    """One slice of a volume."""
+    return measurement.item(measurement.kspace.shape[0] // 2)
+
+
 def people(
-    study: Study, name: str, test: lab.Distribution, split: str, cards: Sequence[Protocol], numbers: range
+    study: Study,
+    name: str,
+    test: lab.Distribution,
+    split: str,
+    cards: Sequence[Protocol],
+    numbers: range,
+    slices: int = 1,
 ) -> list[ScanRecord]:
     """Subjects to look at: the catalog's split; where scans are simulated, a crowd under these cards."""
-    return crowd(study, name, cards, numbers) if study.embedded else study.scans(test.where, split)
+    if study.embedded:
+        return crowd(study, name, cards, numbers, slices=slices)
+    return study.scans(test.where, split)
 
 
 def watch(study: Study, run: Trained, records: Sequence[ScanRecord], schemes: Sequence[Scheme]) -> Watched:
@@ -410,7 +431,7 @@ def page(study: Study) -> tuple[Block, ...]:
         MatrixBlock(
             "Shifts within one anatomy",
             "The same for the networks of T2 brains and PD-FS knees, at the noise of their own protocol.",
-            methods=scores,
+            methods=(*scores, Choice(MIDDLE, {"method": MIDDLE})),
             tests=tuple(Choice(name, {"test": name}) for name in (told(*each) for each in CLOSE.values())),
             where={"metric": "placement"},
         ),

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from reshim.digest import digest
 from reshim.physics.fourier import to_image
+from reshim.training.scan_means import ScanMeans, shrunk
 from reshim.types import Measurement
 
 RINGS = 12
@@ -67,6 +68,9 @@ class Statistics:
     usual: float = 1.0
     """How unlike the others nineteen of twenty scans of the kind are at most; 1 where it is not known."""
 
+    scans: ScanMeans | None = None
+    """The same of whole scans; None where it is not known which slices are of one."""
+
     @classmethod
     def of(cls, rows: Features, scans: Sequence[tuple[str, str]] | None = None) -> "Statistics":
         """Statistics of the feature vectors of some measurements.
@@ -74,28 +78,38 @@ class Statistics:
         `scans` names the subject and the scan of each. Then every scan is compared with the scans of all
         other subjects, and what is usual follows from the logarithms of these values as if they were normal.
         """
+        known = cls._of(rows, scans)
+        return known if scans is None else replace(known, usual=_usual(rows, scans))
+
+    @classmethod
+    def _of(cls, rows: Features, scans: Sequence[tuple[str, str]] | None) -> "Statistics":
         rows = rows.double()
         centred = rows - rows.mean(0)
         covariance = centred.T @ centred / max(rows.shape[0] - 1, 1)
-        whole = cls(rows.mean(0).float(), covariance.float(), rows.shape[0])
-        return whole if scans is None else replace(whole, usual=_usual(rows, scans))
+        means = None if scans is None else ScanMeans.of(rows, scans)
+        return cls(rows.mean(0).float(), covariance.float(), rows.shape[0], scans=means)
 
     @property
     def digest(self) -> str:
         """Of all that a scan is compared with."""
-        return digest(self.mean.tolist(), self.covariance.tolist(), self.count, self.usual)
+        scans = () if self.scans is None else [each.tolist() for each in self.scans.tensors().values()]
+        return digest(self.mean.tolist(), self.covariance.tolist(), self.count, self.usual, scans)
 
     def unlikeness(self, rows: Features) -> float:
         """How unlike these statistics the slices of a scan are.
 
-        Features of k-space and those of the image each have the median of their slices' distances, in units
-        of the distance that one normal vector in a hundred exceeds; this is the geometric mean of both.
+        Features of k-space and those of the image each have the median of their slices' distances and, where
+        scans are known, the distance of the slices' mean, in units of the distance that one normal vector in
+        a hundred exceeds; this is the geometric mean of all.
         """
         rest, logs = rows, []
         for part in self.parts():
             size = part.mean.numel()
             own, rest = rest.split([size, rest.shape[-1] - size], -1)
-            logs.append(math.log(max(part.distance(own).median().item(), 1e-12) / edge(size)))
+            distances = [part.distance(own).median().item()]
+            if part.scans is not None:
+                distances.append(part.scans.distance(own))
+            logs += [math.log(max(each, 1e-12) / edge(size)) for each in distances]
         return math.exp(sum(logs) / len(logs))
 
     def parts(self) -> tuple["Statistics", ...]:
@@ -103,15 +117,15 @@ class Statistics:
         has the former alone.
         """
         cuts = (slice(KSPACE), slice(KSPACE, None))
-        parts = (Statistics(self.mean[cut], self.covariance[cut, cut], self.count) for cut in cuts)
-        return tuple(part for part in parts if part.mean.numel())
+        return tuple(self._part(cut) for cut in cuts if self.mean[cut].numel())
+
+    def _part(self, cut: slice) -> "Statistics":
+        scans = None if self.scans is None else self.scans.part(cut)
+        return Statistics(self.mean[cut], self.covariance[cut, cut], self.count, scans=scans)
 
     def distance(self, rows: Features) -> Float[Tensor, " batch"]:
         """Mahalanobis distance of each slice, the covariance shrunk so that few measurements suffice."""
-        covariance = self.covariance.double()
-        share = covariance.shape[0] / (covariance.shape[0] + self.count)
-        target = torch.diag(covariance.diagonal().clamp_min(1e-6))
-        inverse = torch.linalg.inv((1 - share) * covariance + share * target)
+        inverse = torch.linalg.inv(shrunk(self.covariance, self.count))
         centred = rows.double() - self.mean.double()
         return torch.einsum("bi,ij,bj->b", centred, inverse, centred).clamp_min(0).sqrt().float()
 
@@ -120,15 +134,17 @@ class Statistics:
         beside = path.with_name(path.name + ".partial")
         tensors = {"mean": self.mean, "covariance": self.covariance, "count": torch.tensor(self.count)}
         tensors["usual"] = torch.tensor(self.usual, dtype=torch.float64)
+        tensors.update({} if self.scans is None else self.scans.tensors())
         save_file(tensors, beside)
         beside.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> "Statistics":
-        """Read what `save` wrote, or wrote before it was asked what is usual."""
+        """Read what `save` wrote, or wrote before it was asked what is usual or of whole scans."""
         tensors = load_file(path)
         usual = float(tensors["usual"]) if "usual" in tensors else 1.0
-        return cls(tensors["mean"], tensors["covariance"], int(tensors["count"]), usual)
+        scans = ScanMeans.from_tensors(tensors)
+        return cls(tensors["mean"], tensors["covariance"], int(tensors["count"]), usual, scans)
 
 
 def edge(n_features: int) -> float:
@@ -148,7 +164,8 @@ def _usual(rows: Features, scans: Sequence[tuple[str, str]]) -> float:
         own = torch.tensor([each == (subject, scan) for each in scans])
         others = torch.tensor([other != subject for other, _ in scans])
         if others.sum() > 1:
-            logs.append(math.log(Statistics.of(rows[others]).unlikeness(rows[own])))
+            names = [name for name in scans if name[0] != subject]
+            logs.append(math.log(Statistics._of(rows[others], names).unlikeness(rows[own])))
     if len(logs) < FEWEST_SCANS:
         return 1.0
     # The deviation of a new one from the mean of a few holds the error of that mean.
