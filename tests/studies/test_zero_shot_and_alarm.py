@@ -20,20 +20,15 @@ from reshim.studies.scale import Scale
 from reshim.studies.shift_alarm import (
     CLAIMS,
     CLOSE,
-    EVERYWHERE,
     HOME,
     SHIFTS,
     TRIVIAL,
-    WITHIN,
-    Watched,
-    keep,
-    keep_placements,
-    keep_ranks,
     matched,
     placed,
     told,
 )
 from reshim.studies.study import Study
+from reshim.studies.watched import EVERYWHERE, WITHIN, Watched, keep, keep_placements, keep_ranks
 
 
 def planted_at(folder: Path) -> Study:
@@ -70,7 +65,7 @@ def test_ranks_over_all_scans_and_within_a_shift(study):
     from_scan_to_scan = torch.rand(20, generator=generator)
     scores = {label: 10.0 * place + from_scan_to_scan for place, label in enumerate(labels)}
     lost = {label: 0.1 * place - 0.01 * from_scan_to_scan for place, label in enumerate(labels)}
-    keep_ranks(study, "shift score", scores, lost, scans)
+    keep_ranks(study, "shift score", scores, lost, scans, HOME.label)
     rows = [row for row in rows_of(study).to_pylist() if row["metric"] == "spearman"]
     found = {among: [row["value"] for row in rows if row["test"] == among] for among in (EVERYWHERE, WITHIN)}
     everywhere, within = (sum(values) / len(values) for values in found.values())

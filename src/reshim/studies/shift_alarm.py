@@ -14,21 +14,16 @@ Cost    about 31 minutes on one core, some networks trained by other studies; --
 Run     reshim study shift-alarm
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reshim.acquire import Scheme, measure, without_oversampling
-from reshim.alarm.calibrate import FITTED_SHARE, left_as_is, observed
+from reshim.acquire import Scheme
 from reshim.alarm.features import NAMES
 from reshim.alarm.metadata import KnownHeaders
-from reshim.alarm.prediction import Predictor
 from reshim.alarm.shift import Alarm
-from reshim.digest import digest
 from reshim.evaluation.claims import (
     AllOf,
     Claim,
@@ -39,11 +34,7 @@ from reshim.evaluation.claims import (
     Within,
 )
 from reshim.evaluation.quantities import Best, Difference, Ratio, Score, score
-from reshim.physics.masks import evaluation_seed
-from reshim.progress import steps
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock, TextBlock
-from reshim.scans import load
-from reshim.seeds import numpy_generator_of
 from reshim.simulation.protocols import Protocol, protocol_of
 from reshim.studies import lab, relations
 from reshim.studies.crowd import crowd
@@ -52,8 +43,21 @@ from reshim.studies.lab import on
 from reshim.studies.scale import Scale
 from reshim.studies.shifts import UNET, pair
 from reshim.studies.study import Study
-from reshim.training.run_folder import Trained
-from reshim.types import Measurement, ScanRecord
+from reshim.studies.watched import (
+    ALARM,
+    EVERYWHERE,
+    WITHIN,
+    Watched,
+    keep_errors,
+    keep_placements,
+    keep_predictions,
+    keep_ranks,
+    measured,
+    middle_of,
+    predictor_of,
+    watch,
+)
+from reshim.types import ScanRecord
 
 TITLE = "The alarm: unusual scans told from usual ones, and image quality foretold"
 PAPER = ""
@@ -72,13 +76,9 @@ SNRS = (15.0, 22.0, 30.0, 45.0)
 RATES = (4.0, 6.0)
 SNR = 30.0
 
-ALARM = "alarm"
 SCORES = ("shift score", "metadata")
 MIDDLE = "shift score of the middle slice"
-"""Of a volume; the score of a scan is the median of its slices, and the more slices, the surer."""
-
-EVERYWHERE, WITHIN = "usual and shifted scans", "scans of one kind"
-"""Among which a score is related to the loss; the second counts what differs from scan to scan alone."""
+"""Of a volume, all of whose slices the score of a scan compares: the more, the surer."""
 
 TRIVIAL = {
     "mean of the fitted subjects": (),
@@ -178,20 +178,6 @@ CLAIMS = (
 )
 
 
-@dataclass(frozen=True)
-class Watched:
-    """Scans that the alarm looked at: what it saw, and apart from it what the images scored."""
-
-    records: Sequence[ScanRecord]
-    rows: Tensor
-    ssim: Tensor
-
-    @property
-    def scores(self) -> Tensor:
-        """Shift scores."""
-        return self.rows[:, NAMES.index("shift score")].exp()
-
-
 def run(study: Study) -> None:
     """Train at home and on each shift; calibrate; look at new subjects at home and at those of the shifts."""
     settings = lab.training(study.scale, NETWORK)
@@ -206,13 +192,17 @@ def run(study: Study) -> None:
     cards = [replace(protocol_of(HOME.protocol), name=f"{HOME.protocol}-snr{snr:g}", snr=snr) for snr in SNRS]
     schemes = [Scheme("equispaced", acceleration=rate) for rate in RATES]
     numbers = {"known": range(1000, 1000 + sizes[0]), "new": range(2000, 2000 + sizes[1])}
-    known = watch(study, home, people(study, "known", HOME, "val", cards, numbers["known"]), schemes)
-    tested = watch(study, home, people(study, "new", HOME, "test", cards, numbers["new"]), schemes)
+    unusual = Alarm.of_run(study.path_of(HOME.label))
+    crowds = (
+        people(study, "known", HOME, "val", cards, numbers["known"]),
+        people(study, "new", HOME, "test", cards, numbers["new"]),
+    )
+    known, tested = (watch(study, home, unusual, each, schemes) for each in crowds)
     alarm = predictor_of(study, known, NAMES)
-    keep_predictions(study, alarm, tested, HOME)
+    keep_predictions(study, alarm, tested, HOME.label)
     for name, features in TRIVIAL.items():
         rows = tested.rows[:, [NAMES.index(feature) for feature in features]]
-        keep_errors(study, name, predictor_of(study, known, features), replace(tested, rows=rows), HOME)
+        keep_errors(study, name, predictor_of(study, known, features), replace(tested, rows=rows), HOME.label)
 
     headers = KnownHeaders.of(study.scans(HOME.where, "train"))
     alarms: dict[str, Callable[[Watched], Tensor]] = {
@@ -221,18 +211,20 @@ def run(study: Study) -> None:
     }
     usual_people, there = range(3000, 3000 + sizes[2]), range(4000, 4000 + sizes[2])
     at_home = people(study, "matched-coils", HOME, "test", [matched(HOME, HOME)], usual_people)
-    usual = watch(study, home, at_home, [lab.SCHEME])
+    usual = watch(study, home, unusual, at_home, [lab.SCHEME])
     seen, lost = {HOME.label: usual}, {HOME.label: torch.zeros_like(usual.ssim)}
     for test in SHIFTS:
         records = people(study, "matched-coils", test, "test", [matched(test, HOME)], there)
-        shifted = watch(study, home, records, [lab.SCHEME])
-        keep_predictions(study, alarm, shifted, test)
+        shifted = watch(study, home, unusual, records, [lab.SCHEME])
+        keep_predictions(study, alarm, shifted, test.label)
         for name, score_of in alarms.items():
             keep_placements(study, name, score_of(usual), score_of(shifted), records, test.label)
         seen[test.label] = shifted
-        lost[test.label] = watch(study, runs[test.label], records, [lab.SCHEME]).ssim - shifted.ssim
+        own = watch(study, runs[test.label], unusual, records, [lab.SCHEME])
+        lost[test.label] = own.ssim - shifted.ssim
     for name, score_of in alarms.items():
-        keep_ranks(study, name, {label: score_of(each) for label, each in seen.items()}, lost, seen)
+        scores = {label: score_of(each) for label, each in seen.items()}
+        keep_ranks(study, name, scores, lost, seen, HOME.label)
     for home_, away in CLOSE.values():
         look_closely(study, home_, away, usual_people, there)
 
@@ -276,16 +268,6 @@ def look_closely(
         keep_placements(study, name, first, second, shifted, told(home, away))
 
 
-def measured(record: ScanRecord) -> Measurement:
-    """A scan as the network would meet it."""
-    return measure(without_oversampling(load(record)), lab.SCHEME, evaluation_seed(Path(record.path).name))
-
-
-def middle_of(measurement: Measurement) -> Measurement:
-    """One slice of a volume."""
-    return measurement.item(measurement.kspace.shape[0] // 2)
-
-
 def people(
     study: Study,
     name: str,
@@ -299,117 +281,6 @@ def people(
     if study.embedded:
         return crowd(study, name, cards, numbers, slices=slices)
     return study.scans(test.where, split)
-
-
-def watch(study: Study, run: Trained, records: Sequence[ScanRecord], schemes: Sequence[Scheme]) -> Watched:
-    """What the alarm sees of scans, and apart from it the SSIM of their images; looked at once and kept."""
-    method = left_as_is(run)
-    alarm = Alarm.of_run(study.path_of(HOME.label))
-    scans = [record.fingerprint for record in records]
-    key = digest(method.network, scans, list(schemes), list(NAMES), alarm)
-    path = study.shared / "watched" / f"{key[:16]}.safetensors"
-    if not path.exists():
-        rows, scores = [], []
-        with steps("looking at new scans", len(records)) as tick:
-            for index, record in enumerate(records):
-                scheme = schemes[index % len(schemes)]
-                seen = observed(record, method, alarm, scheme)
-                rows.append(seen.features)
-                scores.append(seen.ssim)
-                tick(record.scan_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.partial")
-        save_file({"rows": torch.stack(rows), "ssim": torch.tensor(scores, dtype=torch.float64)}, beside)
-        beside.replace(path)
-    kept = load_file(path)
-    return Watched(records, kept["rows"], kept["ssim"])
-
-
-def predictor_of(study: Study, known: Watched, features: Sequence[str]) -> Predictor:
-    """The line through some features, fitted and calibrated on the same subjects for all."""
-    order = numpy_generator_of("shift-alarm", study.seed).permutation(len(known.records)).tolist()
-    rows = known.rows[:, [NAMES.index(feature) for feature in features]]
-    n_fitted = round(FITTED_SHARE * len(order))
-    first, second = order[:n_fitted], order[n_fitted:]
-    return Predictor.of(features, (rows[first], known.ssim[first]), (rows[second], known.ssim[second]))
-
-
-def keep_predictions(study: Study, predictor: Predictor, seen: Watched, test: lab.Distribution) -> None:
-    """Errors, coverage, width, and the share of scans of which it says that it does not know."""
-    keep_errors(study, ALARM, predictor, seen, test)
-    foretold = [predictor(row) for row in seen.rows]
-    known = [index for index, each in enumerate(foretold) if each.unknown is None]
-    covered = [float((foretold[i].low or 0) <= float(seen.ssim[i]) <= (foretold[i].high or 0)) for i in known]
-    widths = [(foretold[i].high or 0) - (foretold[i].low or 0) for i in known]
-    records = [seen.records[i] for i in known]
-    keep(study, ALARM, test.label, "covered", records, covered)
-    keep(study, ALARM, test.label, "width", records, widths)
-    keep(
-        study,
-        ALARM,
-        test.label,
-        "unknown",
-        seen.records,
-        [float(each.unknown is not None) for each in foretold],
-    )
-
-
-def keep_errors(
-    study: Study, method: str, predictor: Predictor, seen: Watched, test: lab.Distribution
-) -> None:
-    """Distance of predicted from true SSIM, where something is foretold."""
-    foretold = [predictor(row) for row in seen.rows]
-    known = [index for index, each in enumerate(foretold) if each.value is not None]
-    errors = [abs((foretold[i].value or 0) - float(seen.ssim[i])) for i in known]
-    keep(study, method, test.label, "mae_ssim", [seen.records[i] for i in known], errors)
-
-
-def keep_placements(
-    study: Study,
-    method: str,
-    usual: Tensor,
-    shifted: Tensor,
-    records: Sequence[ScanRecord],
-    test: str,
-) -> None:
-    """The share of usual scans that score below each shifted one, ties half; its mean is the AUROC."""
-    below = (usual < shifted[:, None]).double() + 0.5 * (usual == shifted[:, None]).double()
-    keep(study, method, test, "placement", records, below.mean(1).tolist())
-
-
-def keep_ranks(
-    study: Study,
-    method: str,
-    scores: Mapping[str, Tensor],
-    lost: Mapping[str, Tensor],
-    seen: Mapping[str, Watched],
-) -> None:
-    """How the ranks of a score go with those of the SSIM lost: over all scans, and within each shift."""
-    shifts = [test.label for test in SHIFTS]
-    for among, labels in ((EVERYWHERE, [HOME.label, *shifts]), (WITHIN, shifts)):
-        records = [record for label in labels for record in seen[label].records]
-        first, second = (torch.cat([each[label] for label in labels]).numpy() for each in (scores, lost))
-        groups = [label for label in labels for _ in seen[label].records] if among == WITHIN else None
-        rows = list(relations.rows_of(method, records, first, second, groups))
-        study.keep(rows, method=method, test=among)
-
-
-def keep(
-    study: Study,
-    method: str,
-    test: str,
-    metric: str,
-    records: Sequence[ScanRecord],
-    values: Sequence[float],
-) -> None:
-    """Rows of one number a scan."""
-    shared = {"method": method, "adapt": "none", "target": "mvue", "region": "support", "slice": 0}
-    rows = [
-        {**relations.about(record), **shared, "split": "test", "metric": metric, "value": float(value)}
-        for record, value in zip(records, values, strict=True)
-    ]
-    if rows:
-        study.keep(rows, method=method, test=test)
 
 
 def page(study: Study) -> tuple[Block, ...]:
