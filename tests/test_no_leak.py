@@ -21,7 +21,8 @@ from reshim.physics.maps import default_estimator
 from reshim.physics.masks import draw_line_mask
 from reshim.scans import load
 from reshim.simulation.write import simulate
-from reshim.training.statistics import Statistics, features
+from reshim.training.features import features
+from reshim.training.statistics import Statistics
 from reshim.types import Measurement
 
 NETWORK_FORMS = {

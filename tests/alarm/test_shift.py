@@ -10,7 +10,8 @@ from reshim.adaptation.modes import AdaptedWhereUnusual
 from reshim.alarm.shift import Alarm
 from reshim.digest import digest
 from reshim.physics.fourier import to_image, to_kspace
-from reshim.training.statistics import KSPACE, Statistics, edge, features
+from reshim.training.features import KSPACE, PARTS, features
+from reshim.training.statistics import Statistics, edge
 
 
 def test_the_edge_is_the_99th_percentile_of_a_chi_distribution():
@@ -95,8 +96,9 @@ def test_a_contrast_is_told_by_the_tones_of_the_image():
     bright = image.abs().square().sum(1, keepdim=True).sqrt()
     flatter = to_kspace(image * (bright.amax() / bright.clamp_min(0.02 * bright.amax())).sqrt())
     other = dataclasses.replace(measurement, kspace=torch.where(measurement.mask, flatter, 0))
-    tones = lambda each: features(each)[0, KSPACE:]  # noqa: E731
-    assert (tones(other) - tones(measurement)).abs().max() > 5 * usual[:, KSPACE:].std(0).max()
+    tones = slice(KSPACE, KSPACE + PARTS[1])
+    moved = (features(other) - features(measurement))[0, tones].abs().max()
+    assert moved > 5 * usual[:, tones].std(0).max()
     assert alarm(other) > 2 * alarm(measurement)
 
 
@@ -104,6 +106,14 @@ def test_a_run_made_before_images_were_looked_at_still_has_its_alarm():
     usual = torch.cat([features(measured(0.05, seed)) for seed in range(60)])
     old = Alarm(Statistics.of(usual[:, :KSPACE]))
     assert len(old.statistics.parts()) == 1
+    assert old(measured(0.05, 1000)) < 1.3
+    assert old(measured(0.5, 1001)) > 2
+
+
+def test_a_run_made_before_depths_were_looked_at_still_has_its_alarm():
+    usual = torch.cat([features(measured(0.05, seed)) for seed in range(60)])
+    old = Alarm(Statistics.of(usual[:, : -PARTS[2]]))
+    assert [part.mean.numel() for part in old.statistics.parts()] == list(PARTS[:2])
     assert old(measured(0.05, 1000)) < 1.3
     assert old(measured(0.5, 1001)) > 2
 

@@ -479,7 +479,7 @@ def test_memory_may_run_out_in_validation_and_in_preparation_too(toy, trainer):
 
 
 def test_statistics_know_their_own_scans_from_others(toy, trainer):
-    from reshim.training.statistics import features
+    from reshim.training.features import features
 
     run = trainer()
     statistics = Statistics.load(run.path / "statistics.safetensors")

@@ -1,16 +1,10 @@
-"""What training measurements looked like, in a few numbers each: what a shift alarm compares a new scan with.
-
-All features come from acquired samples alone and none changes when the scan is multiplied by a number:
-radial log-power of k-space relative to the whole (how fast signal falls off: contrast, anatomy, resolution),
-eigenvalues of the coils' correlation (the coil array and what lies in it), how far the centre stands above
-the outermost samples (signal-to-noise ratio), and the tones of the zero-filled image: how bright its darker
-and brighter pixels are against the mean (contrast: fluid is dark in T1, bright in T2).
-"""
+"""What training measurements looked like: what a shift alarm compares a new scan's features with."""
 
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -19,43 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from reshim.digest import digest
-from reshim.physics.fourier import to_image
+from reshim.training.features import PARTS, Features
 from reshim.training.scan_means import ScanMeans, shrunk
-from reshim.types import Measurement
-
-RINGS = 12
-"""Rings of equal width from frequency 0 to the nearest edge of k-space; the corners join the last."""
-
-EIGENVALUES = 4
-"""Largest shares of the coils' correlation; missing coils count 0."""
-
-KSPACE = RINGS + EIGENVALUES + 1
-"""Features of k-space, which come first; what follows are those of the image."""
-
-TONES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
-"""Quantiles of the zero-filled magnitude among the pixels that are brighter than a tenth of the brightest."""
 
 FEWEST_SCANS = 5
 """Training scans from which on it is known how unlike the others a usual scan is."""
 
 NINETEEN_OF_TWENTY = 1.6448536269514722
 """Of a standard normal variable, in deviations."""
-
-Features = Float[Tensor, "batch feature"]
-
-
-def features(measurement: Measurement) -> Features:
-    """The features of each slice: log-power of each ring, coil eigenvalue shares, dynamic range, tones."""
-    kspace = measurement.kspace
-    power = torch.view_as_real(kspace).double().square().sum((-1, -4))
-    acquired = (measurement.mask & measurement.acquirable).squeeze(-3).expand(power.shape)
-    rings = _rings(power.shape[-2:], power.device)
-    means = torch.stack([_mean(power, acquired & (rings == ring)) for ring in range(RINGS)], -1)
-    total = _mean(power, acquired)[:, None]
-    tiny = torch.finfo(means.dtype).tiny
-    radial = torch.log10((means / total.clamp_min(tiny)).clamp_min(1e-12))
-    spread = radial.amax(-1, keepdim=True) - radial[:, -3:].amin(-1, keepdim=True)
-    return torch.cat([radial, _coil_shares(kspace), spread, _tones(measurement)], -1).float()
 
 
 @dataclass(frozen=True)
@@ -98,7 +63,7 @@ class Statistics:
     def unlikeness(self, rows: Features) -> float:
         """How unlike these statistics the slices of a scan are.
 
-        Features of k-space and those of the image each have the median of their slices' distances and, where
+        Features of k-space, of tones and of depths each have the median of their slices' distances and, where
         scans are known, the distance of the slices' mean, in units of the distance that one normal vector in
         a hundred exceeds; this is the geometric mean of all.
         """
@@ -113,10 +78,9 @@ class Statistics:
         return math.exp(sum(logs) / len(logs))
 
     def parts(self) -> tuple["Statistics", ...]:
-        """Those of k-space and those of the image, each by itself; a run made before images were looked at
-        has the former alone.
-        """
-        cuts = (slice(KSPACE), slice(KSPACE, None))
+        """Those of k-space, of tones and of depths, each by itself, as many as the run has."""
+        ends = tuple(accumulate(PARTS))
+        cuts = (slice(end - size, end) for end, size in zip(ends, PARTS, strict=True))
         return tuple(self._part(cut) for cut in cuts if self.mean[cut].numel())
 
     def _part(self, cut: slice) -> "Statistics":
@@ -171,38 +135,3 @@ def _usual(rows: Features, scans: Sequence[tuple[str, str]]) -> float:
     # The deviation of a new one from the mean of a few holds the error of that mean.
     spread = statistics.stdev(logs) * math.sqrt(1 + 1 / len(logs))
     return math.exp(statistics.fmean(logs) + NINETEEN_OF_TWENTY * spread)
-
-
-def _tones(measurement: Measurement) -> Tensor:
-    kspace = torch.where(measurement.mask & measurement.acquirable, measurement.kspace, 0)
-    images = to_image(kspace).abs().square().sum(1).sqrt().double().flatten(1)
-    return torch.stack([_tones_of(pixels) for pixels in images])
-
-
-def _tones_of(pixels: Tensor) -> Tensor:
-    body = pixels[pixels >= 0.1 * pixels.quantile(0.99)]
-    quantiles = body.quantile(torch.tensor(TONES, dtype=pixels.dtype, device=pixels.device))
-    tiny = torch.finfo(pixels.dtype).tiny
-    relative = torch.cat(
-        [quantiles / body.mean().clamp_min(tiny), quantiles.new_tensor([body.numel() / pixels.numel()])]
-    )
-    return torch.log10(relative.clamp_min(1e-12))
-
-
-def _rings(shape: torch.Size, device: torch.device) -> Tensor:
-    rows, columns = (
-        (torch.arange(size, device=device) - size // 2).double().abs() / max(size / 2, 1) for size in shape
-    )
-    radius = (rows[:, None].square() + columns[None].square()).sqrt()
-    return (radius * RINGS).long().clamp_max(RINGS - 1)
-
-
-def _mean(power: Tensor, where: Tensor) -> Tensor:
-    return (power * where).sum((-2, -1)) / where.sum((-2, -1)).clamp_min(1)
-
-
-def _coil_shares(kspace: Tensor) -> Tensor:
-    flat = kspace.flatten(-2).to(torch.complex128)
-    values = torch.linalg.eigvalsh(flat @ flat.mH).flip(-1).clamp_min(0)
-    shares = values / values.sum(-1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
-    return torch.nn.functional.pad(shares, (0, max(EIGENVALUES - shares.shape[-1], 0)))[:, :EIGENVALUES]

@@ -22,6 +22,7 @@ from reshim.seeds import seed_of
 from reshim.training.card import write_card
 from reshim.training.compiling import compile_cores
 from reshim.training.examples import Examples
+from reshim.training.features import features
 from reshim.training.loop import Display, Loop
 from reshim.training.memory import freed_memory_handed_back
 from reshim.training.objectives import Adversarial, refuse_unfit
@@ -32,7 +33,7 @@ from reshim.training.ranks import Ranks
 from reshim.training.run_folder import RunFolder, Trained, load_run, wants_maps
 from reshim.training.sampling import Group, as_groups
 from reshim.training.settings import TrainingSettings
-from reshim.training.statistics import Statistics, features
+from reshim.training.statistics import Statistics
 from reshim.training.tensorboard import Several, refuse_without_tensorboard, tensorboard_of
 from reshim.types import ScanRecord
 
