@@ -5,12 +5,13 @@ from dataclasses import replace
 from types import ModuleType
 
 import pytest
+from tests.training.toy import record
 
 from reshim.cli import main
 from reshim.report.blocks import ClaimsBlock
 from reshim.rows import read_rows
 from reshim.studies import lab, recipe_of
-from reshim.studies.diverse import OneForAll, Part, called
+from reshim.studies.diverse import OneForAll, Part, called, one_of_each
 from reshim.studies.run import run_study
 from reshim.studies.scale import Scale
 
@@ -52,6 +53,15 @@ def test_the_tiny_form_answers_every_claim_it_can_and_draws_a_page(name, shared,
     assert (out / "index.html").read_text().count("<section") > 2
     if name in WITH_IMAGES:
         assert list((out / "images").glob("*-median.npz"))
+
+
+def test_a_repeated_scan_stands_for_one_subject():
+    scans = [
+        replace(record(f"{name} {repetition}"), subject=name) for name in "ab" for repetition in range(3)
+    ]
+    assert [each.scan_id for each in one_of_each(scans)] == ["a 0", "b 0"]
+    elsewhere = replace(scans[0], dataset="another")
+    assert one_of_each([*scans, elsewhere])[-1] is elsewhere
 
 
 def test_a_small_study_of_one_network_runs_from_scans_to_page(tmp_path):
