@@ -41,7 +41,7 @@ from reshim.studies.crowd import crowd
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import on
 from reshim.studies.scale import Scale
-from reshim.studies.shifts import UNET, pair
+from reshim.studies.shifts import UNET, supervised
 from reshim.studies.study import Study
 from reshim.studies.watched import (
     ALARM,
@@ -245,9 +245,7 @@ def look_closely(
     study: Study, home: lab.Distribution, away: lab.Distribution, usual_people: range, there: range
 ) -> None:
     """A close shift: what it costs the U-net, and where its scans stand among the usual ones."""
-    own, _ = pair(study, UNET, home)
-    target, _ = pair(study, UNET, away)
-    methods = {UNET.of(home): own, UNET.of(away): target}
+    methods = {UNET.of(each): supervised(study, UNET, each) for each in (home, away)}
     study.compare(methods, away.where, lab.EVALUATION, test=away.label)
     alarm, headers = (
         Alarm.of_run(study.path_of(UNET.of(home))),

@@ -39,6 +39,7 @@ from reshim.studies.study import Study
 from reshim.training.joint import Joint
 from reshim.training.objectives import Supervised
 from reshim.training.run_folder import Trained
+from reshim.training.settings import TrainingSettings
 from reshim.types import Reconstructor
 
 JOINT, RECONCILED = ", joint", ", reconciled"
@@ -347,30 +348,50 @@ class Shift:
         )  # fmt: skip
 
 
+def supervised(study: Study, kind: Kind, part: Distribution | Several) -> Trained:
+    """The supervised network of one distribution or several."""
+    settings, where = _training(study, kind, part, _epochs(study, kind, part))
+    return study.train(kind.of(part), kind.network, where, settings, network_settings=kind.settings)
+
+
 def pair(study: Study, kind: Kind, part: Distribution | Several) -> tuple[Trained, Trained]:
     """A supervised network of one distribution or several, and the jointly trained one that falls back to it.
 
     Joint training goes on from the supervised weights for half as long: begun anew, the joint objective was
     0.06 SSIM behind on validation subjects after the same 20 epochs, and no fit makes that good.
     """
-    parts, passes = (part.members, part.passes) if isinstance(part, Several) else ((part,), 1.0)
-    label = kind.of(part)
-    schemes = tuple(dict.fromkeys(part.scheme for part in parts))
-    epochs = 2 if study.tiny else round(kind.epochs * len(schemes) * passes)
-    supervised = lab.training(study.scale, kind.network, schemes=schemes, epochs=epochs)
-    joint = replace(supervised, objective=Joint(supervised=Supervised("ssim+l1")), epochs=-(-epochs // 2))
-    where = lab.any_of(parts)
-    first = study.train(label, kind.network, where, supervised, network_settings=kind.settings)
+    first = supervised(study, kind, part)
+    settings, where = _training(study, kind, part, -(-_epochs(study, kind, part) // 2))
     second = study.train(
         kind.of(part, JOINT),
         kind.network,
         where,
-        joint,
+        replace(settings, objective=Joint(supervised=Supervised("ssim+l1"))),
         network_settings=kind.settings,
-        start=label,
-        fallback=label,
+        start=kind.of(part),
+        fallback=kind.of(part),
     )
     return first, second
+
+
+def _training(
+    study: Study, kind: Kind, part: Distribution | Several, epochs: int
+) -> tuple[TrainingSettings, str]:
+    """Supervised settings, and the filter of the scans."""
+    parts = _members(part)
+    schemes = tuple(dict.fromkeys(each.scheme for each in parts))
+    return lab.training(study.scale, kind.network, schemes=schemes, epochs=epochs), lab.any_of(parts)
+
+
+def _epochs(study: Study, kind: Kind, part: Distribution | Several) -> int:
+    """Of supervised training: more where scans are undersampled in several ways."""
+    n_schemes = len({each.scheme for each in _members(part)})
+    passes = part.passes if isinstance(part, Several) else 1.0
+    return 2 if study.tiny else round(kind.epochs * n_schemes * passes)
+
+
+def _members(part: Distribution | Several) -> tuple[Distribution, ...]:
+    return part.members if isinstance(part, Several) else (part,)
 
 
 def fitted(joint: Trained, supervised: Trained, tiny: bool, **changes: Any) -> AdaptedAtTestTime:
