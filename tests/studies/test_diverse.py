@@ -32,7 +32,14 @@ SLOW = (
 )
 
 
-WITH_IMAGES = ("data-filtering", "distributional-overfitting", "similarity", "site-adaptation")
+WITH_IMAGES = (
+    "data-filtering",
+    "diverse-large",
+    "diverse-skew",
+    "distributional-overfitting",
+    "similarity",
+    "site-adaptation",
+)
 
 
 @pytest.fixture(scope="module")

@@ -396,6 +396,22 @@ class HeldOut:
             block for network in self.networks for block in (self._matrix(network), self.scatter(network))
         )
 
+    def images(self, study: Study) -> ImagesBlock:
+        """What the first network makes of the first held-out distribution, trained on one or on all."""
+        first, away = self.networks[0], self.held_out[0].label
+        shown = tuple(called(first, part) for part in (self.parts[0], self.union, self.parts[-1]))
+        return ImagesBlock(
+            f"What it looks like: {away}",
+            "The slice with the median and the one with the worst score of the network of all.",
+            examples=study.examples(away, by=called(first, self.union), labels=shown),
+        )
+
+    def table(self) -> TableBlock:
+        """Every network's score on everything, to copy."""
+        labels = [called(network, part) for network in self.networks for part in (*self.parts, self.union)]
+        tests = tuple(test.test for test in (*self.singles, *self.held_out))
+        return TableBlock("The table to copy", rows=_choices(labels), columns=tests, where=SHOWN)
+
     def _matrix(self, network: str) -> MatrixBlock:
         return MatrixBlock(
             f"{NAMES[network]}: on distributions that no training saw",

@@ -16,7 +16,7 @@ from itertools import product
 
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
 from reshim.evaluation.quantities import Difference
-from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock
+from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock
 from reshim.studies import lab
 from reshim.studies.diverse import (
     TOLERANCE,
@@ -149,7 +149,7 @@ def train(study: Study) -> None:
 
 
 def page(study: Study) -> tuple[Block, ...]:
-    """Claims, a matrix for each network, effective robustness, training, the table to copy."""
+    """Claims, a matrix for each network, images of the first, robustness, training, the table to copy."""
     tests = (lab.KNEE_PD.test, lab.BRAIN_T2.test)
     rows = {
         network: [called(network, part) for part in (KNEES, BRAINS)]
@@ -164,4 +164,11 @@ def page(study: Study) -> tuple[Block, ...]:
     robustness = tuple(ELSEWHERE.scatter(n, [skew.joint(n) for skew in SKEWS]) for n in NETWORKS)
     everything = tuple(choice for each in choices.values() for choice in each)
     table = TableBlock("The table to copy", rows=everything, columns=tests, where=SHOWN)
-    return (ClaimsBlock(), *matrices, *robustness, learning_curves(study, list(study.runs)), table)
+    first, away = NETWORKS[0], lab.BRAIN_T2.label
+    joint, alone = SKEWS[0].joint(first), SKEWS[0].alone(first)
+    images = ImagesBlock(
+        f"What it looks like: {away}",
+        "The slice with the median and the one with the worst score of the network of knees and few brains.",
+        examples=study.examples(away, by=joint, labels=(alone, joint, called(first, BRAINS))),
+    )
+    return (ClaimsBlock(), *matrices, images, *robustness, learning_curves(study, list(study.runs)), table)
