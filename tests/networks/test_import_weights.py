@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import pickletools
 import subprocess
 import sys
 import zipfile
@@ -76,9 +77,14 @@ def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(theirs, t
         import_weights(tmp_path / "hostile.pt", "unet-s", tmp_path / "run", SMALL)
     assert not planted.exists()
     assert not (tmp_path / "run").exists()
-    # The same file does run where it is read without the guard: the test is not of a dud.
-    torch.load(tmp_path / "hostile.pt", weights_only=False)
-    assert planted.exists()
+    # The test is not of a dud: the file does ask for the folder to be made. Its opcodes are listed, not run.
+    with zipfile.ZipFile(tmp_path / "hostile.pt") as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
+        opcodes = [(opcode.name, argument) for opcode, argument, _ in pickletools.genops(archive.read(name))]
+    asked = [place for place, (_, argument) in enumerate(opcodes) if "mkdir" in str(argument)]
+    assert asked
+    assert "REDUCE" in [name for name, _ in opcodes[asked[0] :]]
+    assert str(planted) in [argument for _, argument in opcodes[asked[0] :]]
 
 
 def test_a_bare_pickle_is_refused_unread(tmp_path):

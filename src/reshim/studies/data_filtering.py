@@ -8,7 +8,7 @@ Claim   half of the pool chosen by retrieval is, on the protocols that it was re
         mean of three of them, drawn anew.
 Data    a pool of six protocols at 3 T; for two protocols at 1.5 T, whose validation subjects are the
         reference of retrieval and whose test subjects are scored; of the catalog, or simulated.
-Cost    about 17 minutes on one core; --tiny: under a minute.
+Cost    about 29 minutes on one core that other work shared; --tiny: under a minute.
 Run     reshim study data-filtering
 """
 

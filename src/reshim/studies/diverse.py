@@ -256,11 +256,7 @@ class OneForAll:
         )
         first, away = self.networks[0], self.parts[-1].distributions[0].label
         shown = tuple(called(first, part) for part in (self.parts[0], self.union, self.parts[-1]))
-        images = ImagesBlock(
-            f"What it looks like: {away}",
-            "The slice with the median and the one with the worst score of the network of all.",
-            examples=study.examples(away, by=called(first, self.union), labels=shown),
-        )
+        images = looks_like(study, away, called(first, self.union), shown, "of all")
         runs = [label for network in self.networks for label in self.methods(network)]
         table = TableBlock("The table to copy", rows=_choices(runs), columns=tests, where=SHOWN)
         return (*matrices, images, learning_curves(study, runs), table)
@@ -400,11 +396,7 @@ class HeldOut:
         """What the first network makes of the first held-out distribution, trained on one or on all."""
         first, away = self.networks[0], self.held_out[0].label
         shown = tuple(called(first, part) for part in (self.parts[0], self.union, self.parts[-1]))
-        return ImagesBlock(
-            f"What it looks like: {away}",
-            "The slice with the median and the one with the worst score of the network of all.",
-            examples=study.examples(away, by=called(first, self.union), labels=shown),
-        )
+        return looks_like(study, away, called(first, self.union), shown, "of all")
 
     def table(self) -> TableBlock:
         """Every network's score on everything, to copy."""
@@ -450,6 +442,15 @@ class HeldOut:
             y_label="mean of the held-out distributions",
             each="test",
         )
+
+
+def looks_like(study: Study, away: str, by: str, shown: Sequence[str], whose: str) -> ImagesBlock:
+    """What the networks in `shown` make of the slices on which the one called `by` is median and worst."""
+    return ImagesBlock(
+        f"What it looks like: {away}",
+        f"The slice with the median and the one with the worst score of the network {whose}.",
+        examples=study.examples(away, by=by, labels=shown),
+    )
 
 
 def learning_curves(study: Study, labels: Sequence[str]) -> CurvesBlock:

@@ -7,7 +7,7 @@ Claim   one network of two scanners is within 0.003 SSIM (U-net, unrolled; ViT a
 Data    brains T2. Three scanners of one field, 3 T, that differ in coils (16, 20, 12), noise, echo time,
         bandwidth and matrix: A and B are trained on, C is not; nor is D, of another field (0.3 T, 4 coils).
         Simulated; in a catalog of fastMRI Skyra, Biograph mMR, Prisma and, of 1.5 T, Aera.
-Cost    about 54 minutes on one core, some networks trained by other studies; --tiny: minutes.
+Cost    about 58 minutes on one core, some networks trained by other studies; --tiny: minutes.
 Run     reshim study diverse-scanner
 """
 

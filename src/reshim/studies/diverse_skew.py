@@ -16,7 +16,7 @@ from itertools import product
 
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
 from reshim.evaluation.quantities import Difference
-from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock
+from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock
 from reshim.studies import lab
 from reshim.studies.diverse import (
     TOLERANCE,
@@ -26,6 +26,7 @@ from reshim.studies.diverse import (
     called,
     compare,
     learning_curves,
+    looks_like,
     train_what_is_free,
 )
 from reshim.studies.embedded import Embedded
@@ -166,9 +167,6 @@ def page(study: Study) -> tuple[Block, ...]:
     table = TableBlock("The table to copy", rows=everything, columns=tests, where=SHOWN)
     first, away = NETWORKS[0], lab.BRAIN_T2.label
     joint, alone = SKEWS[0].joint(first), SKEWS[0].alone(first)
-    images = ImagesBlock(
-        f"What it looks like: {away}",
-        "The slice with the median and the one with the worst score of the network of knees and few brains.",
-        examples=study.examples(away, by=joint, labels=(alone, joint, called(first, BRAINS))),
-    )
+    shown = (alone, joint, called(first, BRAINS))
+    images = looks_like(study, away, joint, shown, "of knees and few brains")
     return (ClaimsBlock(), *matrices, images, *robustness, learning_curves(study, list(study.runs)), table)

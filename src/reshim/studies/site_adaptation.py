@@ -7,7 +7,8 @@ Claim   fine-tuning on all undersampled scans of the site closes more than half 
 Data    home: knees PD at 3 T, fully sampled; the site: brains T2 at 1.5 T, whose scans are 4x undersampled
         with 16 centre lines, one mask each; of the catalog, or simulated. All are trained for the site's mask
         and tested under it; a network for home's own mask (five centre columns of 64) stands beside.
-Cost    about 20 minutes on one core, some networks trained by other studies; --tiny: under a minute.
+Cost    about 31 minutes on one core that other work shared, some networks trained by other studies;
+        --tiny: under a minute.
 Run     reshim study site-adaptation
 """
 

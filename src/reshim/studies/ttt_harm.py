@@ -8,8 +8,7 @@ Claim   in distribution nothing is lost; at most 2 % of all slices lose 0.002 SS
 Data    knees and brains of the catalog, or simulated, at home and away; the networks of the ttt-* studies.
         Simulated test subjects are the laboratory's and, for each network and what it meets, four more; the
         alarm of each network is calibrated on forty others.
-Cost    about 78 minutes on one core after the ttt-* studies, and some 0.3 s for each of 336 slices by the
-        auto that is not calibrated, which was not timed in full; --tiny: minutes.
+Cost    about 85 minutes on one core that other work shared, its four networks among them; --tiny: minutes.
 Run     reshim study ttt-harm
 """
 

@@ -7,7 +7,7 @@ Claim   a trained start makes zero-shot learning better in the same time; a warm
         one in a tenth of the steps. Ours: reconciling the trained start with the samples, no weight moved,
         as `reshim reconstruct --adapt reconcile` does, is no worse and takes a twentieth of the time.
 Data    knees PD at 3 T (training, tuning, warm start) and brains T2 at 3 T (test), simulated or real.
-Cost    about 41 minutes on one core, some networks trained by other studies; --tiny: about a minute.
+Cost    about 38 minutes on one core, some networks trained by other studies; --tiny: about a minute.
 Run     reshim study zero-shot
 """
 
