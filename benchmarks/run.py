@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# These tune and compare image quality rather than time anything; run them by name.
-HELPERS = {"run", "fuzz", "classical_tuning", "classical_quality", "adaptation_real"}
+# These tune and compare quality rather than time anything; run them by name.
+HELPERS = {"run", "alarm", "fuzz", "classical_tuning", "classical_quality", "adaptation_real"}
 
 
 def benchmarks() -> list[str]:

@@ -6,8 +6,9 @@ import pytest
 from tests.studies.answers import verdicts
 
 from reshim.cli import main
+from reshim.report.pictures import load_example
 from reshim.rows import read_rows
-from reshim.studies.iqm_reconstruction import CLAIMS, MODES, SPLIT_BY, half
+from reshim.studies.iqm_reconstruction import CLAIMS, EVERY_TEST, MODES, PICTURED, SPLIT_BY, half
 
 
 def planted(correlation: float, gain: float):
@@ -44,3 +45,7 @@ def test_the_tiny_form_relates_every_metric_and_trains_on_halves(tmp_path):
     claims = json.loads((tmp_path / "summary.json").read_text())["claims"]
     assert not [claim["id"] for claim in claims if claim["verdict"] == "unanswered"]
     assert "Correlation of each metric" in (tmp_path / "index.html").read_text()
+    labels = ("all scans", half(True, PICTURED), half(False, PICTURED))
+    assert [load_example(tmp_path, f"{EVERY_TEST}-{which}").labels for which in ("median", "worst")] == [
+        labels
+    ] * 2

@@ -11,9 +11,6 @@ from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
 WITHOUT_IMAGES = {
-    "iqm-reconstruction": "it relates metrics of scans to scores",
-    "iqm-segmentation": "it relates metrics of scans to outlines of tumours",
-    "raki-vs-grappa": "it scores maps of relaxation rates over realisations of noise",
     "shift-alarm": "it judges an alarm, not images",
     "ttt-shares": "the studies of the single shifts show them",
 }

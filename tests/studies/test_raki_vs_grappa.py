@@ -8,12 +8,15 @@ import torch
 from tests.conftest import make_measurement
 from tests.studies.answers import verdicts
 
+from reshim.classical.sense import Sense
 from reshim.cli import main
+from reshim.report.pictures import load_example
 from reshim.rows import read_rows
+from reshim.scans import open_scan
 from reshim.simulation.write import simulate
 from reshim.studies import raki_vs_grappa
-from reshim.studies.raki_vs_grappa import CLAIMS, JUDGED, METHODS, NETWORK, PHANTOM, plan
-from reshim.studies.repeats import ERROR, SPREAD, Echoes, Repeats, rate_of, realisations
+from reshim.studies.raki_vs_grappa import CLAIMS, JUDGED, MAPS, METHODS, NETWORK, PHANTOM, plan
+from reshim.studies.repeats import ERROR, SPREAD, Echoes, Repeats, maps_of, rate_of, realisations, rows_of
 from reshim.types import Acquisition
 
 
@@ -81,6 +84,31 @@ def test_the_tiny_form_leaves_rows_of_every_method_and_judged_claims(folder):
     assert (folder / "index.html").exists()
 
 
+def test_maps_of_the_median_and_the_worst_slice_are_kept_with_the_error_of_each(folder):
+    rows = read_rows(folder / "rows.parquet").to_pylist()
+    at = {"metric": ERROR, "method": NETWORK, "acceleration": float(JUDGED[-1])}
+    errors = sorted(row["value"] for row in rows if at.items() <= row.items())
+    median, worst = (load_example(folder, f"{MAPS}-{which}") for which in ("median", "worst"))
+    assert f"{errors[-1]:.2f} 1/s" in worst.caption
+    assert f"{errors[(len(errors) - 1) // 2]:.2f} 1/s" in median.caption
+    assert median.labels == worst.labels == METHODS
+    assert worst.reference.max() == 1
+    outside = worst.reference == 0
+    assert outside.any()
+    assert not worst.images[:, outside].any()
+
+
+@pytest.mark.filterwarnings("ignore:std.*degrees of freedom")
+def test_the_map_shown_is_the_one_that_rows_score(tmp_path):
+    (made,) = simulate(tmp_path, ["knee-pd-3t"], subjects=[9], matrix=48, slices=1)
+    scan = open_scan(made)
+    repeats = Repeats(4, 16, n=1, coils=4)
+    maps = maps_of(scan.record, scan.load(None), {"it": Sense()}, repeats)
+    rows = rows_of(scan.record, scan.load(None), "it", Sense(), repeats)
+    (row,) = [row for row in rows if row["metric"] == ERROR]
+    assert float(maps.errors["it"][0]) == row["value"]
+
+
 @pytest.fixture
 def computed(monkeypatch):
     """What is computed from now on, by method and repetition; nothing is, in truth."""
@@ -99,6 +127,7 @@ def computed(monkeypatch):
         return [{**about, **where, "metric": metric} for metric in (SPREAD, ERROR, "nmse")]
 
     monkeypatch.setattr(raki_vs_grappa, "rows_of", rows_of)
+    monkeypatch.setattr(raki_vs_grappa, "show", lambda study: None)
     return asked
 
 

@@ -130,6 +130,12 @@ def _with_mirror_image(volume: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def outline(network: nn.Module, volume: RealImage) -> Bool[Tensor, "slice row column"]:
+    """True in what the network outlines, by the mean of its answers to the volume and its mirror image."""
+    logits, mirrored = network(_with_mirror_image(standardised(volume)))
+    return (logits + mirrored.flip(-1) > 0)[0]
+
+
 def dice_of(
     network: nn.Module,
     volumes: Mapping[str, RealImage],
@@ -140,7 +146,6 @@ def dice_of(
     found = {}
     for name, volume in volumes.items():
         if bool(masks[name].any()):
-            logits, mirrored = network(_with_mirror_image(standardised(volume)))
-            outlined = (logits + mirrored.flip(-1) > 0).to(torch.float32)[None]
-            found[name] = float(compute(outlined, masks[name][None, None].to(torch.float32)))
+            outlined = outline(network, volume)
+            found[name] = float(compute(*(each[None, None].float() for each in (outlined, masks[name]))))
     return found

@@ -1,7 +1,8 @@
 """The median and the worst slice of a method, as every method shows them: nothing is picked by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +39,7 @@ def keep_examples(
     of the first that has them.
     """
     names = []
-    for which, (score, scan, number), of in _chosen(stores[0], keys[by]):
+    for which, (score, scan, number), of in median_and_worst(stores[0], keys[by]):
         images, scores, reference = {}, {}, None
         for label in labels:
             found = _slice_of(stores, keys[label], scan, number)
@@ -55,13 +56,26 @@ def keep_examples(
 
 def scans_shown(store: Store, keys: Sequence[str]) -> set[str]:
     """The scans whose slices `keep_examples` chooses by these rows."""
-    return {scan for _, (_, scan, _), _ in _chosen(store, keys)}
+    return {scan for _, (_, scan, _), _ in median_and_worst(store, keys)}
+
+
+def kept_in(folder: Path, name: str) -> tuple[str, ...]:
+    """The names of the median and of the worst example of that name, as far as they are kept."""
+    names = (f"{name}-{which}" for which in ("median", "worst"))
+    return tuple(each for each in names if (folder / FOLDER / f"{each}.npz").exists())
 
 
 def shown_inserted(folder: Path, test: str, feature: Feature) -> tuple[str, ...]:
     """The names of what `keep_inserted` kept."""
-    names = (f"{test}, {feature.label}-{which}" for which in ("median", "worst"))
-    return tuple(name for name in names if (folder / FOLDER / f"{name}.npz").exists())
+    return kept_in(folder, f"{test}, {feature.label}")
+
+
+def already_kept(folder: Path, name: str, labels: Iterable[str], caption: str) -> bool:
+    """Whether the example stands there with these methods and this caption."""
+    if not (folder / FOLDER / f"{name}.npz").exists():
+        return False
+    kept = load_example(folder, name)
+    return (kept.labels, kept.caption) == (tuple(labels), caption)
 
 
 def keep_inserted(
@@ -79,13 +93,11 @@ def keep_inserted(
 
     What stands there with these methods is left as it is.
     """
-    for which, (score, scan, number), of in _chosen(store, keys, FIDELITY):
+    for which, (score, scan, number), of in median_and_worst(store, keys, FIDELITY):
         name = f"{test}, {feature.label}-{which}"
         caption = f"{which} slice of {of}: {scan}, slice {number}, {by} {score:.3f}"
-        if (folder / FOLDER / f"{name}.npz").exists():
-            kept = load_example(folder, name)
-            if (kept.labels, kept.caption) == (tuple(methods), caption):
-                continue
+        if already_kept(folder, name, methods, caption):
+            continue
         record = records[scan]
         acquisition = without_oversampling(load(record, evaluation.slices))
         changed, _, window = feature.put_into(acquisition)
@@ -109,24 +121,29 @@ def _around(window: np.ndarray) -> tuple[int, int, int, int]:
     return top, left, min(bottom, window.shape[0]), min(right, window.shape[1])
 
 
-def _chosen(
-    store: Store, keys: Sequence[str], score: Mapping[str, str] = SSIM
+def median_and_worst(
+    store: Store, keys: Sequence[str], score: Mapping[str, Any] = SSIM, *, smaller_is_better: bool = False
 ) -> list[tuple[str, tuple[float, str, int], int]]:
-    """Which slice it is, its score, scan and number, and of how many it was chosen."""
+    """Which slice it is, its score, scan and number, and of how many it was chosen.
+
+    `score` names the column values of the rows to rank.
+    """
     ranked = _ranked(store, keys, score)
+    if smaller_is_better:
+        ranked.reverse()
     if not ranked:
         return []
     return [("median", ranked[len(ranked) // 2], len(ranked)), ("worst", ranked[0], len(ranked))]
 
 
-def _rows_of(store: Store, key: str, score: Mapping[str, str] = SSIM) -> pa.Table:
+def _rows_of(store: Store, key: str, score: Mapping[str, Any] = SSIM) -> pa.Table:
     table = pq.read_table(store.path(key))
     for column, value in score.items():
         table = table.filter(pc.equal(table[column], value))
     return table
 
 
-def _ranked(store: Store, keys: Sequence[str], score: Mapping[str, str]) -> list[tuple[float, str, int]]:
+def _ranked(store: Store, keys: Sequence[str], score: Mapping[str, Any]) -> list[tuple[float, str, int]]:
     entries = []
     for key in keys:
         table = _rows_of(store, key, score)

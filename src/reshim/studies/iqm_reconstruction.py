@@ -18,7 +18,7 @@ from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, UpperBoundBe
 from reshim.evaluation.quantities import Difference
 from reshim.evaluation.store import Store
 from reshim.quality.metrics import LOWER_IS_BETTER, METRICS, Mode
-from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock, TextBlock
+from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock, TextBlock
 from reshim.studies import lab, relations
 from reshim.studies.embedded import Embedded
 from reshim.studies.scale import Scale
@@ -34,6 +34,9 @@ MODES: tuple[Mode, ...] = ("corrected", "mrqy")
 ALL, WITHIN = "all scans", "scans of one protocol"
 SPLIT_BY = ("psnr", "snr1", "cjv")
 """Metrics (corrected) that part the training scans at their median."""
+
+PICTURED = "psnr"
+"""The one of them whose halves the page shows images of."""
 
 CHOSEN = "corrected psnr"
 EVERY_TEST = "knees of all protocols"
@@ -117,6 +120,8 @@ def run(study: Study) -> None:
             label = half(is_better, metric)
             model = study.train(label, NETWORK, _only(base, names), lab.training(study.scale))
             study.compare({label: model}, base, lab.EVALUATION, test=EVERY_TEST, keep_images=False)
+            if metric == PICTURED:
+                study.show({label: model}, base, lab.EVALUATION, by="all scans", test=EVERY_TEST)
 
 
 def _relate(study: Study, values: dict[str, dict[str, float]], records: Sequence[ScanRecord]) -> None:
@@ -197,6 +202,15 @@ def page(study: Study) -> tuple[Block, ...]:
             ),
             tests=(Choice(EVERY_TEST, {"test": EVERY_TEST}),),
             where=lab.SHOWN,
+        ),
+        ImagesBlock(
+            f"What halves by {PICTURED.upper()} train",
+            "The slice with the median and the one with the worst score of the network of all scans.",
+            examples=study.examples(
+                EVERY_TEST,
+                by="all scans",
+                labels=("all scans", *(half(better, PICTURED) for better in (True, False))),
+            ),
         ),
         TextBlock(
             "What to read in it",

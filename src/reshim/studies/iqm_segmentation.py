@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from reshim.classical.sense import Sense
 from reshim.classical.zero_filled import ZeroFilled
@@ -24,15 +24,18 @@ from reshim.errors import BadScanError
 from reshim.evaluation.claims import Claim, LowerBoundAbove, LowerBoundAtLeast, UpperBoundBelow
 from reshim.evaluation.quantities import Difference, Score, score
 from reshim.evaluation.run import LeftOut
-from reshim.evaluation.segmenter import dice_of, train_segmenter
+from reshim.evaluation.segmenter import DenseSegmenter, dice_of, outline, train_segmenter
+from reshim.networks.weights import load_weights, save_weights
 from reshim.physics.fourier import center_crop
 from reshim.progress import steps
 from reshim.quality.metrics import LOWER_IS_BETTER, METRICS
 from reshim.quality.of_catalog import magnitudes_of
-from reshim.report.blocks import Block, Choice, ClaimsBlock, TableBlock, TextBlock
+from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, TableBlock, TextBlock
+from reshim.report.pictures import save_example
 from reshim.scans import load_reference
 from reshim.studies import lab, relations
 from reshim.studies.embedded import Embedded
+from reshim.studies.examples import kept_in
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study, write_text
 from reshim.types import Reconstructor, ScanRecord
@@ -51,6 +54,11 @@ COHORT, TEST = "cohort, five folds", "independent test set"
 SOURCES: dict[str, Reconstructor] = {"CG-SENSE at 4x": Sense(), "zero-filled at 4x": ZeroFilled()}
 """What the network of the whole cohort is shown in place of the fully sampled image."""
 FULL = "fully sampled"
+COHORT_NETWORK = "whole cohort"
+OUTLINES = "outlines"
+"""What the examples of the page are called."""
+BRIGHTER = 0.4
+"""Share of the range of grey by which examples raise what is outlined."""
 TOLERANCE = 0.02
 
 Volumes = dict[str, Tensor]
@@ -159,7 +167,8 @@ def run(study: Study) -> None:
     shown = {FULL: {record.scan_id: known.images[record.scan_id] for record in test}}
     shown |= {name: _reconstructed(study, method, test) for name, method in SOURCES.items()}
     names = [record.scan_id for record in cohort]
-    _keep(study, test, _outlined(study, "whole cohort", names, known, shown))
+    _keep(study, test, _outlined(study, COHORT_NETWORK, names, known, shown))
+    _show(study, _network(study, COHORT_NETWORK, names, known), known, shown)
     for metric in SPLIT_BY:
         both = halves(names, values.get(metric, {}), metric)
         for is_better, chosen in zip((True, False), both, strict=True):
@@ -204,29 +213,69 @@ def _outlined(
     known: Outlines,
     shown: Mapping[str, Volumes],
 ) -> dict[str, dict[str, float]]:
-    """Train on some scans, outline others; what was done on the same scans in the same way is found again."""
-    epochs = 2 if study.tiny else EPOCHS
+    """Dice of volumes outlined by the network of some scans; the same asked again is found again."""
     key = digest(
-        epochs,
-        study.seed,
-        [known.fingerprints[name] for name in chosen],
+        _settings(study, chosen, known),
         {name: [known.fingerprints[scan] for scan in volumes] for name, volumes in shown.items()},
         {name: [SOURCES[name], lab.SCHEME] for name in shown if name in SOURCES},
     )
     path = study.folder / "segmenters" / f"{study.slug(label)}-{key[:12]}.json"
     if not path.exists():
-        with steps(f"outlining: {label}", 1) as tick:
-            network = train_segmenter(
-                [known.images[name] for name in chosen],
-                [known.masks[name] for name in chosen],
-                epochs=epochs,
-                seed=study.seed,
-            )
-            results = {name: dice_of(network, volumes, known.masks) for name, volumes in shown.items()}
-            tick(label)
+        network = _network(study, label, chosen, known)
+        results = {name: dice_of(network, volumes, known.masks) for name, volumes in shown.items()}
         write_text(path, json.dumps({"trained on": list(chosen), "dice": results}, indent=1) + "\n")
     kept: dict[str, dict[str, float]] = json.loads(path.read_text())["dice"]
     return kept
+
+
+def _settings(study: Study, chosen: Sequence[str], known: Outlines) -> list[Any]:
+    """What decides the weights of a segmentation network."""
+    return [_epochs(study), study.seed, [known.fingerprints[name] for name in chosen]]
+
+
+def _epochs(study: Study) -> int:
+    return 2 if study.tiny else EPOCHS
+
+
+def _network(study: Study, label: str, chosen: Sequence[str], known: Outlines) -> nn.Module:
+    """The network of some scans, trained once."""
+    key = digest(_settings(study, chosen, known))
+    path = study.folder / "segmenters" / f"{study.slug(label)}-{key[:12]}.safetensors"
+    if path.exists():
+        return load_weights(path, DenseSegmenter()).eval()
+    with steps(f"outlining: {label}", 1) as tick:
+        network = train_segmenter(
+            [known.images[name] for name in chosen],
+            [known.masks[name] for name in chosen],
+            epochs=_epochs(study),
+            seed=study.seed,
+        )
+        tick(label)
+    save_weights(path, network)
+    return network
+
+
+def _show(study: Study, network: nn.Module, known: Outlines, shown: Mapping[str, Volumes]) -> None:
+    """Keep the outlines of the scans with the median and the lowest Dice, where the outline is largest."""
+    found = {name: dice_of(network, volumes, known.masks) for name, volumes in shown.items()}
+    ranked = sorted(found[FULL], key=lambda scan: (found[FULL][scan], scan))
+    for which, scan in zip(("median", "worst"), (ranked[len(ranked) // 2], ranked[0]), strict=True):
+        mask = known.masks[scan]
+        number = int(mask.flatten(1).sum(1).argmax())
+        peak = shown[FULL][scan][number].amax()
+
+        def drawn(image: Tensor, outlined: Tensor, number: int = number, peak: Tensor = peak) -> np.ndarray:
+            grey = (image[number] / peak).clamp(0, 1) * (1 - BRIGHTER)
+            return (grey + BRIGHTER * outlined[number]).numpy()
+
+        save_example(
+            study.folder,
+            f"{OUTLINES}-{which}",
+            drawn(shown[FULL][scan], mask),
+            {name: drawn(volumes[scan], outline(network, volumes[scan])) for name, volumes in shown.items()},
+            {name: f"Dice {found[name][scan]:.3f}" for name in shown},
+            f"{which} scan of {len(ranked)}: {scan}, slice {number}, {FULL} {found[FULL][scan]:.3f}",
+        )
 
 
 def _reconstructed(study: Study, method: Reconstructor, records: Sequence[ScanRecord]) -> Volumes:
@@ -299,6 +348,14 @@ def page(study: Study) -> tuple[Block, ...]:
             rows=tuple(Choice(name, {"method": name}) for name in shown),
             columns=(Choice("Dice", {}),),
             where=scored,
+        ),
+        ImagesBlock(
+            "What is outlined",
+            "What the network of the whole cohort outlines is brighter; so is the true outline in the "
+            "reference. The maps show what is missed or outlined in vain, beside errors of the image. The "
+            "scans with the median and with the lowest Dice on fully sampled images, in the slice where the "
+            "outline is largest.",
+            examples=kept_in(study.folder, OUTLINES),
         ),
         TextBlock(
             "What is compared",

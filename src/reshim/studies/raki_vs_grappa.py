@@ -23,11 +23,13 @@ from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, PointAndInte
 from reshim.evaluation.quantities import Difference, Ratio, Score, score
 from reshim.evaluation.run import LeftOut
 from reshim.progress import steps
-from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, TableBlock, TextBlock
+from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, ImagesBlock, TableBlock, TextBlock
+from reshim.report.pictures import save_example
 from reshim.scans import load, open_scan
 from reshim.studies import lab
 from reshim.studies.embedded import Embedded
-from reshim.studies.repeats import ERROR, SPREAD, Repeats, key_of, rows_of
+from reshim.studies.examples import already_kept, kept_in, median_and_worst
+from reshim.studies.repeats import ERROR, SPREAD, Repeats, key_of, maps_of, rows_of
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.types import Acquisition, Reconstructor, ScanRecord
@@ -44,6 +46,8 @@ JUDGED = (4, 5)
 PUBLISHED = {4: 0.23, 5: 0.48}
 """How much more resilient to noise RAKI's quantitative cardiac maps are than GRAPPA's (abstract); read here
 as the share of the spread over realisations that goes away."""
+MAPS = "maps"
+"""What the examples of the page are called."""
 STEPS = 250
 """Of Adam, for every network."""
 RATES, SIZES = (2, 3, 4, 5, 6), (16, 32)
@@ -142,6 +146,7 @@ def run(study: Study) -> None:
         for record in study.scans(KNEES):
             repeat(study, test, record, partial(load, record), each)
     folder = os.environ.get("RESHIM_REAL_DATA")
+    show(study)
     path = Path(folder or "") / PHANTOM / f"{PHANTOM}.h5"
     if folder and path.exists() and not study.tiny:
         scan = open_scan(path)
@@ -176,6 +181,26 @@ def repeat(
     study.finished += finished
 
 
+def show(study: Study) -> None:
+    """Keep every method's map of the slices where RAKI's error is the median and the largest."""
+    repeats = next(each for each in plan(study.tiny)["knees"] if each.acceleration == JUDGED[-1])
+    keys = [key for key, called in study.finished if called == {"method": NETWORK, "test": "knees"}]
+    records = {record.scan_id: record for record in study.scans(KNEES)}
+    chosen = methods(study.tiny)
+    at = {"metric": ERROR, "acceleration": float(repeats.acceleration)}
+    for which, (error, scan, number), of in median_and_worst(study.store, keys, at, smaller_is_better=True):
+        name, where = f"{MAPS}-{which}", f"{which} slice of {of}: {scan}, slice {number}"
+        caption = f"{where}, first of {repeats.n} realisations; error of {NETWORK} over all {error:.2f} 1/s"
+        if already_kept(study.folder, name, chosen, caption):
+            continue
+        with steps(f"maps of {scan}", 1) as tick:
+            maps = maps_of(records[scan], load(records[scan]), chosen, repeats)
+            tick(which)
+        images = {label: found[number].numpy() for label, found in maps.found.items()}
+        errors = {label: f"error {float(each[number]):.2f} 1/s" for label, each in maps.errors.items()}
+        save_example(study.folder, name, maps.truth[number].numpy(), images, errors, caption)
+
+
 def page(study: Study) -> tuple[Block, ...]:
     """Claims first, then spread and error against the rate, and the calibration size."""
     shared = {"target": "full", "region": "support"}
@@ -194,6 +219,12 @@ def page(study: Study) -> tuple[Block, ...]:
     return (
         ClaimsBlock(),
         *curves,
+        ImagesBlock(
+            f"Maps at {JUDGED[-1]}x",
+            f"Relaxation rates from one realisation, on the slices where the error of {NETWORK} is the "
+            "median and the largest; 0 outside the body.",
+            examples=kept_in(study.folder, MAPS),
+        ),
         TableBlock(
             "Calibration lines, and a measured phantom",
             "At the lowest rate judged. Knees have 24 calibration lines. One phantom has no interval.",

@@ -144,6 +144,31 @@ def rows_of(
     ]
 
 
+@dataclass(frozen=True)
+class Maps:
+    """Relaxation rates in 1/s, 0 outside the body: the true ones, and those of one realisation by method."""
+
+    truth: Float[Tensor, "slice row column"]
+    found: Mapping[str, Float[Tensor, "slice row column"]]
+    errors: Mapping[str, Float[Tensor, " slice"]]
+    """Median distance from the truth inside the body."""
+
+
+def maps_of(
+    record: ScanRecord, acquisition: Acquisition, methods: Mapping[str, Reconstructor], repeats: Repeats
+) -> Maps:
+    """What the methods show in the first of the realisations that `rows_of` scores."""
+    echoes = Echoes.of(acquisition, repeats.coils)
+    first, second = next(realisations(echoes, repeats, record.scan_id))
+    truth = rate_of(*echoes.images)
+    rates = {name: rate_of(method(first), method(second)) for name, method in methods.items()}
+    return Maps(
+        torch.where(echoes.body, truth, 0),
+        {name: torch.where(echoes.body, rate, 0).clamp_min(0) for name, rate in rates.items()},
+        {name: _median((rate - truth).abs(), echoes.body) for name, rate in rates.items()},
+    )
+
+
 RECORDED = (
     "scan_id",
     "dataset",

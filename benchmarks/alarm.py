@@ -1,0 +1,105 @@
+"""Does the shift score tell close protocols apart? AUROC of pairs that `shift-alarm` does not ask about.
+
+What the alarm looks at was chosen on these pairs, so that the claims of that study stay of pairs that nothing
+was chosen on. Each line: a network's home, the protocol it meets, and how often a scan of that has a higher
+score than a usual one (ties count half), of whole volumes and of their middle slices. Noise and coils of the
+met protocol are those of home: they would give it away. All scans are simulated.
+
+    python benchmarks/alarm.py [PAIR ...] [--training 14] [--scans 24] [--matrix 64] [--slices 4]
+
+A PAIR is HOME:AWAY, two of the simulated protocols. One JSON line a pair, and one of the means.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from reshim.acquire import Scheme, measure
+from reshim.progress import steps
+from reshim.scans import open_scan
+from reshim.simulation.protocols import Protocol, protocol_of
+from reshim.simulation.write import simulate
+from reshim.training.features import Features, features
+from reshim.training.statistics import Statistics
+
+PAIRS = (
+    ("brain-t1-3t", "brain-flair-3t"),
+    ("brain-t2-3t", "brain-flair-3t"),
+    ("brain-t2-1.5t", "brain-t1-1.5t"),
+    ("brain-flair-3t", "brain-t1-post-3t"),
+    ("brain-flair-1.5t", "brain-t2-1.5t"),
+    ("brain-t1-1.5t", "brain-t2-1.5t"),
+    ("knee-pd-fs-1.5t", "knee-pd-1.5t"),
+    ("knee-pd-fs-3t", "knee-pd-3t"),
+    ("knee-pd-1.5t", "knee-pd-fs-1.5t"),
+    ("knee-pd-3t-b", "knee-pd-fs-3t-b"),
+    ("knee-pd-3t", "knee-pd-fs-3t"),
+)
+SCHEME = Scheme("equispaced", 4)
+MASK_SEED = 1
+USUAL, SHIFTED = 3000, 4000
+"""Where subjects of test scans begin; training subjects begin at 0."""
+
+
+def scans(folder: Path, card: Protocol, subjects: range, matrix: int, slices: int) -> list[Features]:
+    """The features of every slice of each subject's scan."""
+    paths = simulate(folder, [card], list(subjects), matrix, slices)
+    return [features(measure(open_scan(path).load(None), SCHEME, MASK_SEED)) for path in paths]
+
+
+def auroc(usual: Sequence[float], shifted: Sequence[float]) -> float:
+    """How often a shifted score is above a usual one; ties count half."""
+    apart = torch.tensor(shifted)[:, None] - torch.tensor(usual)
+    return float((apart > 0).double().mean() + (apart == 0).double().mean() / 2)
+
+
+def ask(home: str, away: str, options: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """The AUROC of one pair."""
+    own, met = protocol_of(home), protocol_of(away)
+    matched = replace(met, name=f"{away}-as-{home}", snr=own.snr, coils=own.coils)
+
+    def seen(card: Protocol, start: int, count: int) -> list[Features]:
+        return scans(folder, card, range(start, start + count), options.matrix, options.slices)
+
+    training = seen(own, 0, options.training)
+    names = [(str(index), str(index)) for index, rows in enumerate(training) for _ in rows]
+    known = Statistics.of(torch.cat(training), names)
+    usual, shifted = seen(own, USUAL, options.scans), seen(matched, SHIFTED, options.scans)
+    middle = slice(options.slices // 2, options.slices // 2 + 1)
+    found = {
+        what: auroc(*([known.unlikeness(rows[part]) for rows in some] for some in (usual, shifted)))
+        for what, part in (("volumes", slice(None)), ("middle slices", middle))
+    }
+    return {"home": home, "away": away, **{what: round(value, 4) for what, value in found.items()}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pairs", nargs="*", metavar="HOME:AWAY", help="default: all that were chosen on")
+    parser.add_argument("--training", type=int, default=14, help="subjects that the statistics are of")
+    parser.add_argument("--scans", type=int, default=24, help="usual and shifted scans, of a subject each")
+    parser.add_argument("--matrix", type=int, default=64)
+    parser.add_argument("--slices", type=int, default=4)
+    options = parser.parse_args()
+    pairs = [tuple(pair.split(":")) for pair in options.pairs] or list(PAIRS)
+    if strange := [pair for pair in pairs if len(pair) != 2]:
+        parser.error(f"{':'.join(strange[0])!r} is no pair; write HOME:AWAY, e.g. brain-t1-3t:brain-flair-3t")
+    lines = []
+    with tempfile.TemporaryDirectory() as folder, steps("pairs", len(pairs)) as tick:
+        for home, away in pairs:
+            lines.append(ask(home, away, options, Path(folder)))
+            print(json.dumps(lines[-1]), flush=True)
+            tick(f"{home}, {away}")
+    mean = {what: sum(line[what] for line in lines) / len(lines) for what in ("volumes", "middle slices")}
+    print(json.dumps({"mean of pairs": len(lines), **{what: round(v, 4) for what, v in mean.items()}}))
+
+
+if __name__ == "__main__":
+    main()
