@@ -13,20 +13,10 @@ from reshim.cli import main
 from reshim.evaluation.segmenter import DenseSegmenter
 from reshim.report.pictures import load_example
 from reshim.rows import read_rows
-from reshim.studies import iqm_segmentation
-from reshim.studies.iqm_segmentation import (
-    CLAIMS,
-    EPOCHS,
-    FULL,
-    OUTLINES,
-    SOURCES,
-    SPLIT_BY,
-    TEST,
-    Outlines,
-    _outlined,
-    half,
-    halves,
-)
+from reshim.studies import outlines
+from reshim.studies.iqm_segmentation import CLAIMS, SOURCES, SPLIT_BY, TEST, half
+from reshim.studies.outlines import EXAMPLES, FULL, Outliner, Outlines
+from reshim.studies.relations import halves
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
@@ -71,29 +61,41 @@ def test_what_was_outlined_is_found_again_only_for_the_same_scans_and_training(t
         trained.append((len(volumes), epochs, seed))
         return DenseSegmenter()
 
-    monkeypatch.setattr(iqm_segmentation, "train_segmenter", train)
-    monkeypatch.setattr(
-        iqm_segmentation, "dice_of", lambda network, volumes, masks: dict.fromkeys(volumes, 0.5)
-    )
+    monkeypatch.setattr(outlines, "train_segmenter", train)
+    monkeypatch.setattr(outlines, "dice_of", lambda network, volumes, masks: dict.fromkeys(volumes, 0.5))
     study = Study("planted", tmp_path, Catalog.__new__(Catalog), Scale.TINY, 0, tmp_path)
     volume = torch.zeros(1, 4, 4)
     known = Outlines(*(dict.fromkeys("abc", value) for value in (volume, volume > 0)))
     known.fingerprints.update(a="1", b="2", c="3")
 
-    def outlined(study, chosen="ab", shown="c"):
-        found = _outlined(study, "fold 1", list(chosen), known, {"fold": dict.fromkeys(shown, volume)})
-        return list(found["fold"])
+    def asked(study=study, chosen="ab", shown="c", epochs=2, sources=None):
+        volumes = {"fold": dict.fromkeys(shown, volume)}
+        return list(Outliner(study, known, epochs).dice("fold 1", list(chosen), volumes, sources)["fold"])
 
-    assert outlined(study) == outlined(study) == ["c"]
+    assert asked() == asked() == ["c"]
     assert len(trained) == 1
-    outlined(study, chosen="a")
-    assert outlined(study, shown="bc") == ["b", "c"]
+    asked(chosen="a")
+    assert asked(shown="bc") == ["b", "c"]
+    assert asked(sources={"fold": SOURCES["CG-SENSE at 4x"]}) == ["c"]
     assert len(trained) == 2
-    outlined(replace(study, seed=1))
-    outlined(replace(study, scale=Scale.EMBEDDED))
+    assert len(list((tmp_path / "segmenters").glob("*.json"))) == 4
+    asked(replace(study, seed=1))
+    asked(epochs=9)
     known.fingerprints["a"] = "another"
-    outlined(study)
-    assert trained == [(2, 2, 0), (1, 2, 0), (2, 2, 1), (2, EPOCHS, 0), (2, 2, 0)]
+    asked()
+    assert trained == [(2, 2, 0), (1, 2, 0), (2, 2, 1), (2, 9, 0), (2, 2, 0)]
+
+
+def test_where_nothing_is_to_be_outlined_no_picture_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(outlines, "train_segmenter", lambda *_, **__: DenseSegmenter().eval())
+    study = Study("planted", tmp_path, Catalog.__new__(Catalog), Scale.TINY, 0, tmp_path)
+    known = Outlines({"a": torch.rand(2, 8, 8)}, {"a": torch.zeros(2, 8, 8, dtype=torch.bool)}, {"a": "1"})
+    outliner = Outliner(study, known, 1)
+    outliner.show("all", ["a"], {FULL: known.images})
+    assert not (tmp_path / "images").exists()
+    known.masks["a"][1, 2:4, 2:4] = True
+    outliner.show("all", ["a"], {FULL: known.images})
+    assert load_example(tmp_path, f"{EXAMPLES}-worst").labels == (FULL,)
 
 
 @pytest.mark.slow
@@ -109,7 +111,7 @@ def test_the_tiny_form_outlines_in_folds_halves_and_reconstructions(tmp_path):
     fold = json.loads(next(path for path in kept if path.name.startswith("fold-1-")).read_text())
     assert not set(fold["trained on"]) & set(fold["dice"]["fold"])
     assert "Dice on the independent test set" in (tmp_path / "index.html").read_text()
-    pictured = [load_example(tmp_path, f"{OUTLINES}-{which}") for which in ("median", "worst")]
+    pictured = [load_example(tmp_path, f"{EXAMPLES}-{which}") for which in ("median", "worst")]
     for example in pictured:
         assert example.labels == (FULL, *SOURCES)
         # Fully sampled, the image is the reference's: the outlines alone differ, by one step of grey.

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, UpperBoundBelow
 from reshim.evaluation.quantities import Difference
 from reshim.evaluation.store import Store
-from reshim.quality.metrics import LOWER_IS_BETTER, METRICS, Mode
+from reshim.quality.metrics import METRICS, Mode
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock, TextBlock
 from reshim.studies import lab, relations
 from reshim.studies.embedded import Embedded
@@ -115,10 +115,11 @@ def run(study: Study) -> None:
     study.compare({"all scans": network}, base, lab.EVALUATION, test=EVERY_TEST)
     _relate(study, values, study.scans(base, "test"))
     for metric in SPLIT_BY:
-        better, worse = _halves(study.scans(base, "train"), values[named(metric, "corrected")], metric)
-        for is_better, names in ((True, better), (False, worse)):
+        names = [record.scan_id for record in study.scans(base, "train")]
+        better, worse = relations.halves(names, values[named(metric, "corrected")], metric)
+        for is_better, chosen in ((True, better), (False, worse)):
             label = half(is_better, metric)
-            model = study.train(label, NETWORK, _only(base, names), lab.training(study.scale))
+            model = study.train(label, NETWORK, _only(base, chosen), lab.training(study.scale))
             study.compare({label: model}, base, lab.EVALUATION, test=EVERY_TEST, keep_images=False)
             if metric == PICTURED:
                 study.show({label: model}, base, lab.EVALUATION, by="all scans", test=EVERY_TEST)
@@ -148,17 +149,6 @@ def _scores(store: Store, keys: Sequence[str]) -> dict[str, float]:
             if all(row[name] == wanted for name, wanted in lab.SHOWN.items()) and row["value"] is not None:
                 found.setdefault(row["scan_id"], []).append(row["value"])
     return {scan: float(np.mean(values)) for scan, values in found.items()}
-
-
-def _halves(
-    records: Sequence[ScanRecord], values: dict[str, float], metric: str
-) -> tuple[list[str], list[str]]:
-    """Scans on the better and on the worse side of the median, equally many."""
-    sign = 1 if metric in LOWER_IS_BETTER else -1
-    known = [record.scan_id for record in records if np.isfinite(values.get(record.scan_id, np.nan))]
-    ordered = sorted(known, key=lambda scan: (sign * values[scan], scan))
-    middle = len(ordered) // 2
-    return ordered[:middle], ordered[-middle:]
 
 
 def _only(base: str, names: Sequence[str]) -> str:

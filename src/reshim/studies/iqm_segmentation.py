@@ -9,35 +9,23 @@ Cost    about 24 minutes on one core; --tiny: half a minute. Needs the extra ``s
 Run     reshim study iqm-segmentation
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from reshim.classical.sense import Sense
 from reshim.classical.zero_filled import ZeroFilled
-from reshim.digest import digest
-from reshim.errors import BadScanError
 from reshim.evaluation.claims import Claim, LowerBoundAbove, LowerBoundAtLeast, UpperBoundBelow
 from reshim.evaluation.quantities import Difference, Score, score
-from reshim.evaluation.run import LeftOut
-from reshim.evaluation.segmenter import DenseSegmenter, dice_of, outline, train_segmenter
-from reshim.networks.weights import load_weights, save_weights
-from reshim.physics.fourier import center_crop
-from reshim.progress import steps
-from reshim.quality.metrics import LOWER_IS_BETTER, METRICS
-from reshim.quality.of_catalog import magnitudes_of
+from reshim.quality.metrics import METRICS
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, TableBlock, TextBlock
-from reshim.report.pictures import save_example
-from reshim.scans import load_reference
 from reshim.studies import lab, relations
 from reshim.studies.embedded import Embedded
 from reshim.studies.examples import kept_in
+from reshim.studies.outlines import EXAMPLES, FULL, Outliner, Outlines
 from reshim.studies.scale import Scale
-from reshim.studies.study import Study, write_text
+from reshim.studies.study import Study
 from reshim.types import Reconstructor, ScanRecord
 
 TITLE = "What the quality of a scan foretells of a tumour's outline"
@@ -53,40 +41,8 @@ SPLIT_BY = ("cv", "cjv", "psnr")
 COHORT, TEST = "cohort, five folds", "independent test set"
 SOURCES: dict[str, Reconstructor] = {"CG-SENSE at 4x": Sense(), "zero-filled at 4x": ZeroFilled()}
 """What the network of the whole cohort is shown in place of the fully sampled image."""
-FULL = "fully sampled"
 COHORT_NETWORK = "whole cohort"
-OUTLINES = "outlines"
-"""What the examples of the page are called."""
-BRIGHTER = 0.4
-"""Share of the range of grey by which examples raise what is outlined."""
 TOLERANCE = 0.02
-
-Volumes = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Outlines:
-    """What was read, by scan."""
-
-    images: Volumes = field(default_factory=dict)
-    masks: Volumes = field(default_factory=dict)
-    fingerprints: dict[str, str] = field(default_factory=dict)
-
-    def read(self, record: ScanRecord) -> None:
-        """Take in a scan and its outline.
-
-        Raises
-        ------
-        BadScanError
-            If it cannot be read, is undersampled, or has no outline.
-        """
-        if not record.fully_sampled:
-            raise BadScanError(
-                f"{record.scan_id} is undersampled, so its own image is not known; filter with fully_sampled"
-            )
-        images, mask = magnitudes_of(record), outline_of(record)
-        self.images[record.scan_id], self.masks[record.scan_id] = images, mask
-        self.fingerprints[record.scan_id] = record.fingerprint
 
 
 def half(better: bool, metric: str) -> str:
@@ -151,139 +107,38 @@ def run(study: Study) -> None:
     cohort = [*study.scans(everywhere, "train"), *study.scans(everywhere, "val")]
     test = study.scans(everywhere, "test")
     known = Outlines()
-    with steps("reading volumes and outlines", len(cohort) + len(test)) as tick:
-        for record in (*cohort, *test):
-            try:
-                known.read(record)
-            except BadScanError as error:
-                study.left_out.append(LeftOut(record.scan_id, str(error)))
-            tick(record.scan_id)
+    study.left_out += known.read_all((*cohort, *test))
     cohort, test = ([r for r in some if r.scan_id in known.images] for some in (cohort, test))
+    outliner = Outliner(study, known, epochs=2 if study.tiny else EPOCHS)
     measured = relations.measured(study, cohort, ("corrected",))
     values = {metric: found for (_, metric), found in measured.items()}
-    found = _in_folds(study, cohort, known)
+    found = _in_folds(outliner, cohort)
     for metric in METRICS:
         _relate(study, metric, values.get(metric, {}), found, cohort)
     shown = {FULL: {record.scan_id: known.images[record.scan_id] for record in test}}
-    shown |= {name: _reconstructed(study, method, test) for name, method in SOURCES.items()}
+    shown |= {name: outliner.reconstructed(method, test) for name, method in SOURCES.items()}
     names = [record.scan_id for record in cohort]
-    _keep(study, test, _outlined(study, COHORT_NETWORK, names, known, shown))
-    _show(study, _network(study, COHORT_NETWORK, names, known), known, shown)
+    _keep(study, test, outliner.dice(COHORT_NETWORK, names, shown, SOURCES))
+    outliner.show(COHORT_NETWORK, names, shown)
     for metric in SPLIT_BY:
-        both = halves(names, values.get(metric, {}), metric)
+        both = relations.halves(names, values.get(metric, {}), metric)
         for is_better, chosen in zip((True, False), both, strict=True):
             label = half(is_better, metric)
-            own = _outlined(study, label, chosen, known, {label: shown[FULL]})
-            _keep(study, test, own)
+            _keep(study, test, outliner.dice(label, chosen, {label: shown[FULL]}))
 
 
-def outline_of(record: ScanRecord) -> Tensor:
-    """(slice, row, column): True in what is to be outlined.
-
-    Raises
-    ------
-    BadScanError
-        If the scan has no segmentation.
-    """
-    labels = load_reference(record, "segmentation")
-    if labels is None:
-        raise BadScanError(
-            f"{record.scan_id} has no segmentation; take scans that have one (BraTS, simulated)"
-        )
-    return labels > 0
-
-
-def _in_folds(study: Study, cohort: Sequence[ScanRecord], known: Outlines) -> dict[str, float]:
+def _in_folds(outliner: Outliner, cohort: Sequence[ScanRecord]) -> dict[str, float]:
     """Dice of every scan of the cohort, from the network of the folds that its subject is not in."""
     subjects = sorted({record.subject for record in cohort})
     fold_of = {subject: index % FOLDS for index, subject in enumerate(subjects)}
+    images = outliner.known.images
     found: dict[str, float] = {}
     for fold in range(FOLDS):
-        own = {r.scan_id: known.images[r.scan_id] for r in cohort if fold_of[r.subject] == fold}
+        own = {r.scan_id: images[r.scan_id] for r in cohort if fold_of[r.subject] == fold}
         others = [r.scan_id for r in cohort if fold_of[r.subject] != fold]
         if own:
-            found |= _outlined(study, f"fold {fold + 1}", others, known, {"fold": own})["fold"]
+            found |= outliner.dice(f"fold {fold + 1}", others, {"fold": own})["fold"]
     return found
-
-
-def _outlined(
-    study: Study,
-    label: str,
-    chosen: Sequence[str],
-    known: Outlines,
-    shown: Mapping[str, Volumes],
-) -> dict[str, dict[str, float]]:
-    """Dice of volumes outlined by the network of some scans; the same asked again is found again."""
-    key = digest(
-        _settings(study, chosen, known),
-        {name: [known.fingerprints[scan] for scan in volumes] for name, volumes in shown.items()},
-        {name: [SOURCES[name], lab.SCHEME] for name in shown if name in SOURCES},
-    )
-    path = study.folder / "segmenters" / f"{study.slug(label)}-{key[:12]}.json"
-    if not path.exists():
-        network = _network(study, label, chosen, known)
-        results = {name: dice_of(network, volumes, known.masks) for name, volumes in shown.items()}
-        write_text(path, json.dumps({"trained on": list(chosen), "dice": results}, indent=1) + "\n")
-    kept: dict[str, dict[str, float]] = json.loads(path.read_text())["dice"]
-    return kept
-
-
-def _settings(study: Study, chosen: Sequence[str], known: Outlines) -> list[Any]:
-    """What decides the weights of a segmentation network."""
-    return [_epochs(study), study.seed, [known.fingerprints[name] for name in chosen]]
-
-
-def _epochs(study: Study) -> int:
-    return 2 if study.tiny else EPOCHS
-
-
-def _network(study: Study, label: str, chosen: Sequence[str], known: Outlines) -> nn.Module:
-    """The network of some scans, trained once."""
-    key = digest(_settings(study, chosen, known))
-    path = study.folder / "segmenters" / f"{study.slug(label)}-{key[:12]}.safetensors"
-    if path.exists():
-        return load_weights(path, DenseSegmenter()).eval()
-    with steps(f"outlining: {label}", 1) as tick:
-        network = train_segmenter(
-            [known.images[name] for name in chosen],
-            [known.masks[name] for name in chosen],
-            epochs=_epochs(study),
-            seed=study.seed,
-        )
-        tick(label)
-    save_weights(path, network)
-    return network
-
-
-def _show(study: Study, network: nn.Module, known: Outlines, shown: Mapping[str, Volumes]) -> None:
-    """Keep the outlines of the scans with the median and the lowest Dice, where the outline is largest."""
-    found = {name: dice_of(network, volumes, known.masks) for name, volumes in shown.items()}
-    ranked = sorted(found[FULL], key=lambda scan: (found[FULL][scan], scan))
-    for which, scan in zip(("median", "worst"), (ranked[len(ranked) // 2], ranked[0]), strict=True):
-        mask = known.masks[scan]
-        number = int(mask.flatten(1).sum(1).argmax())
-        peak = shown[FULL][scan][number].amax()
-
-        def drawn(image: Tensor, outlined: Tensor, number: int = number, peak: Tensor = peak) -> np.ndarray:
-            grey = (image[number] / peak).clamp(0, 1) * (1 - BRIGHTER)
-            return (grey + BRIGHTER * outlined[number]).numpy()
-
-        save_example(
-            study.folder,
-            f"{OUTLINES}-{which}",
-            drawn(shown[FULL][scan], mask),
-            {name: drawn(volumes[scan], outline(network, volumes[scan])) for name, volumes in shown.items()},
-            {name: f"Dice {found[name][scan]:.3f}" for name in shown},
-            f"{which} scan of {len(ranked)}: {scan}, slice {number}, {FULL} {found[FULL][scan]:.3f}",
-        )
-
-
-def _reconstructed(study: Study, method: Reconstructor, records: Sequence[ScanRecord]) -> Volumes:
-    images = {}
-    for record in records:
-        measurement, _ = study.pair_of(record, lab.SCHEME)
-        images[record.scan_id] = center_crop(method(measurement).abs(), measurement.crop)
-    return images
 
 
 def _relate(
@@ -298,15 +153,6 @@ def _relate(
         return
     first, second = (np.array([each[r.scan_id] for r in known]) for each in (values, found))
     study.keep(list(relations.rows_of(metric, known, first, second)), method=metric, test=COHORT)
-
-
-def halves(names: Sequence[str], values: Mapping[str, float], metric: str) -> tuple[list[str], list[str]]:
-    """Scans on the better and on the worse side of the median, equally many."""
-    sign = 1 if metric in LOWER_IS_BETTER else -1
-    known = [name for name in names if np.isfinite(values.get(name, np.nan))]
-    ordered = sorted(known, key=lambda name: (sign * values[name], name))
-    middle = len(ordered) // 2
-    return ordered[:middle], ordered[len(ordered) - middle :]
 
 
 def _keep(study: Study, records: Sequence[ScanRecord], found: Mapping[str, Mapping[str, float]]) -> None:
@@ -355,7 +201,7 @@ def page(study: Study) -> tuple[Block, ...]:
             "reference. The maps show what is missed or outlined in vain, beside errors of the image. The "
             "scans with the median and with the lowest Dice on fully sampled images, in the slice where the "
             "outline is largest.",
-            examples=kept_in(study.folder, OUTLINES),
+            examples=kept_in(study.folder, EXAMPLES),
         ),
         TextBlock(
             "What is compared",

@@ -16,7 +16,7 @@ from reshim.evaluation.correlation import COLUMNS, RANKED, Pairs
 from reshim.evaluation.quantities import Score, score
 from reshim.evaluation.run import LeftOut
 from reshim.quality import noise
-from reshim.quality.metrics import Mode
+from reshim.quality.metrics import LOWER_IS_BETTER, Mode
 from reshim.quality.of_catalog import quality_table
 from reshim.report.blocks import TextBlock
 from reshim.rows import write_table
@@ -49,6 +49,15 @@ def correlation(what: str, among: str, kind: str = "spearman") -> Score:
         target="mvue",
         region="support",
     )
+
+
+def halves(names: Sequence[str], values: Mapping[str, float], metric: str) -> tuple[list[str], list[str]]:
+    """Scans on the better and the worse side of a metric's median, equally many; unmeasured ones in none."""
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    known = [name for name in names if np.isfinite(values.get(name, np.nan))]
+    ordered = sorted(known, key=lambda name: (sign * values[name], name))
+    middle = len(ordered) // 2
+    return ordered[:middle], ordered[len(ordered) - middle :]
 
 
 def rows_of(

@@ -188,7 +188,7 @@ def run(study: Study) -> None:
         study.compare(methods, test.where, lab.EVALUATION, test=test.label)
     study.compare({HOME.label: home}, HOME.where, lab.EVALUATION, test=HOME.label)
 
-    sizes = (18, 6, 4) if study.tiny else (340, 400, 60)
+    sizes = (18, 6, 4) if study.tiny else (1000, 800, 60)
     cards = [replace(protocol_of(HOME.protocol), name=f"{HOME.protocol}-snr{snr:g}", snr=snr) for snr in SNRS]
     schemes = [Scheme("equispaced", acceleration=rate) for rate in RATES]
     numbers = {"known": range(1000, 1000 + sizes[0]), "new": range(2000, 2000 + sizes[1])}
