@@ -11,7 +11,8 @@ from reshim.cli import main
 from reshim.report.blocks import ClaimsBlock
 from reshim.rows import read_rows
 from reshim.studies import lab, recipe_of
-from reshim.studies.diverse import OneForAll, Part, called, one_of_each
+from reshim.studies.crowd import one_of_each
+from reshim.studies.diverse import OneForAll, Part, called
 from reshim.studies.run import run_study
 from reshim.studies.scale import Scale
 

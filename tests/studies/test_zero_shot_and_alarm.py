@@ -1,7 +1,9 @@
 """What both studies make of planted scores and seconds, and their tiny forms."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import scipy.stats
@@ -9,12 +11,16 @@ import torch
 from tests.studies.answers import verdicts
 from tests.training.toy import record
 
+from reshim.alarm.calibrate import Observed
+from reshim.alarm.features import NAMES
+from reshim.alarm.shift import Alarm
 from reshim.catalog import Catalog
 from reshim.cli import main
+from reshim.errors import BadScanError, UserError
 from reshim.evaluation.claims import judge
 from reshim.rows import read_rows
 from reshim.simulation.protocols import protocol_of
-from reshim.studies import recipe_of, zero_shot
+from reshim.studies import lab, recipe_of, watched, zero_shot
 from reshim.studies.crowd import crowd
 from reshim.studies.scale import Scale
 from reshim.studies.shift_alarm import (
@@ -28,7 +34,10 @@ from reshim.studies.shift_alarm import (
     told,
 )
 from reshim.studies.study import Study
-from reshim.studies.watched import EVERYWHERE, WITHIN, Watched, keep, keep_placements, keep_ranks
+from reshim.studies.watched import EVERYWHERE, WITHIN, Watched, keep, keep_placements, keep_ranks, watch
+from reshim.training.features import PARTS
+from reshim.training.run_folder import Trained
+from reshim.training.statistics import Statistics
 
 
 def planted_at(folder: Path) -> Study:
@@ -75,6 +84,55 @@ def test_ranks_over_all_scans_and_within_a_shift(study):
     assert within == pytest.approx(-1)
     verdict = {claim["id"]: claim for claim in judge(rows_of(study), CLAIMS)}
     assert verdict["rank"]["holds"]
+
+
+@pytest.fixture
+def looked_at(monkeypatch):
+    """Names of the scans that were looked at; those called broken cannot be."""
+    asked = []
+
+    def observed(scan, method, alarm, scheme):
+        asked.append(scan.scan_id)
+        if "broken" in scan.scan_id:
+            raise BadScanError(f"{scan.scan_id} is damaged")
+        return Observed(torch.full((len(NAMES),), float(len(asked))), 0.01 * len(asked), None)
+
+    monkeypatch.setattr(watched, "observed", observed)
+    monkeypatch.setattr(watched, "left_as_is", lambda run: SimpleNamespace(network="network"))
+    return asked
+
+
+def test_a_scan_that_cannot_be_looked_at_is_named_each_time_and_the_others_are_kept(study, looked_at):
+    run, alarm = Trained.__new__(Trained), Alarm(Statistics.of(torch.randn(20, sum(PARTS))))
+    scans = [record("one"), record("broken"), record("two")]
+    first = watch(study, run, alarm, scans, [lab.SCHEME])
+    again = watch(study, run, alarm, scans, [lab.SCHEME])
+    assert looked_at == ["one", "broken", "two", "broken"]
+    assert (
+        [each.scan_id for each in first.records] == [each.scan_id for each in again.records] == ["one", "two"]
+    )
+    assert torch.equal(first.rows, again.rows)
+    assert first.ssim.tolist() == again.ssim.tolist() == [0.01, 0.03]
+    assert [left.scan_id for left in study.left_out] == ["broken", "broken"]
+    with pytest.raises(UserError, match="none of 1 scans"):
+        watch(study, run, alarm, scans[1:2], [lab.SCHEME])
+
+
+def test_scans_that_two_have_in_common():
+    scans = [record(name) for name in "abc"]
+    rows = torch.arange(3.0)[:, None]
+    some = Watched(scans, rows, rows[:, 0]).among(Watched(scans[1:], rows[1:], rows[1:, 0]))
+    assert [each.scan_id for each in some.records] == ["b", "c"]
+    assert some.rows[:, 0].tolist() == some.ssim.tolist() == [1.0, 2.0]
+
+
+def test_a_catalog_of_too_few_subjects_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    few = [replace(record(f"{subject} {n}"), subject=f"{subject}") for subject in range(13) for n in range(3)]
+    monkeypatch.setattr(Study, "scans", lambda study, where, split=None: few)
+    study = Study("planted", tmp_path, Catalog.__new__(Catalog), Scale.TINY, 0, tmp_path, embedded=False)
+    with pytest.raises(UserError, match="5 subjects to fit and 8 to calibrate"):
+        recipe_of("shift-alarm").run(study)
+    assert not (tmp_path / "models").exists()
 
 
 def planted(study: Study, placement: float, error: float, covered: float) -> dict:

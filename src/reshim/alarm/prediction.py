@@ -38,6 +38,21 @@ TENSORS = ("mean", "spread", "weights", "lowest", "highest", "errors")
 Table = Float[Tensor, "scan feature"]
 
 
+def check_numbers(n_fitted: int, n_calibrated: int) -> None:
+    """Refuse fewer than 3 subjects to fit or than 9 to calibrate: then no 90 % interval is finite.
+
+    Raises
+    ------
+    UserError
+        If there are fewer.
+    """
+    if n_fitted < 3 or n_calibrated < 9:
+        raise UserError(
+            f"{n_fitted} subjects to fit and {n_calibrated} to calibrate; a 90 % interval needs 3 and 9 at "
+            "least, and says little below 100 of each: widen the filter"
+        )
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What is foretold of one scan: SSIM inside the body against the MVUE reference, mean over its slices."""
@@ -84,11 +99,7 @@ class Predictor:
         UserError
             If there are fewer than 3 to fit or fewer than 9 to calibrate: then no 90 % interval is finite.
         """
-        if len(fitted[1]) < 3 or len(calibrated[1]) < 9:
-            raise UserError(
-                f"{len(fitted[1])} subjects to fit and {len(calibrated[1])} to calibrate; a 90 % interval "
-                "needs 3 and 9 at least, and says little below 100 of each: widen the filter"
-            )
+        check_numbers(len(fitted[1]), len(calibrated[1]))
         rows, wanted = fitted[0].double(), to_log(fitted[1])
         mean = rows.mean(0)
         spread = rows.std(0) if rows.shape[1] else rows.new_zeros(0)

@@ -1,4 +1,4 @@
-"""Many simulated subjects for questions about subjects, a slice or few each, under cards dealt in turn."""
+"""For questions about subjects: many simulated ones under cards dealt in turn, and one scan of each."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,14 @@ from reshim.studies import lab
 from reshim.studies.alone import alone
 from reshim.studies.study import Study
 from reshim.types import ScanRecord
+
+
+def one_of_each(records: Sequence[ScanRecord]) -> list[ScanRecord]:
+    """The first scan of each subject: a protocol that repeats a scan has several."""
+    first: dict[tuple[str, str], ScanRecord] = {}
+    for record in records:
+        first.setdefault((record.dataset, record.subject), record)
+    return list(first.values())
 
 
 def crowd(

@@ -41,10 +41,11 @@ from reshim.report.blocks import (
     TableBlock,
 )
 from reshim.studies.alone import AtWork
+from reshim.studies.crowd import one_of_each
 from reshim.studies.lab import EVALUATION, NAMES, SETTINGS, SHOWN, Distribution, any_of, on, training
 from reshim.studies.study import Study
 from reshim.training.run_folder import Trained
-from reshim.types import Reconstructor, ScanRecord
+from reshim.types import Reconstructor
 
 TOLERANCE = {"unet-tiny": 0.003, "unrolled-tiny": 0.003, "vit-tiny": 0.005, "varnet-tiny": 0.005}
 """SSIM that one network for all may lack on a specialist's own distribution."""
@@ -112,14 +113,6 @@ def compare(
         scored = replace(EVALUATION, scheme=test.scheme)
         some = one_of_each(records)[:FEWEST_SUBJECTS] if study.tiny else records
         study.compare(methods, some, scored, test=test.label, columns=columns)
-
-
-def one_of_each(records: Sequence[ScanRecord]) -> list[ScanRecord]:
-    """The first scan of each subject: a protocol that repeats a scan has several."""
-    first: dict[tuple[str, str], ScanRecord] = {}
-    for record in records:
-        first.setdefault((record.dataset, record.subject), record)
-    return list(first.values())
 
 
 def train_what_is_free(trainings: Trainings) -> None:

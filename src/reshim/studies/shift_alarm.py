@@ -23,6 +23,7 @@ from torch import Tensor
 from reshim.acquire import Scheme
 from reshim.alarm.features import NAMES
 from reshim.alarm.metadata import KnownHeaders
+from reshim.alarm.prediction import check_numbers
 from reshim.alarm.shift import Alarm
 from reshim.evaluation.claims import (
     AllOf,
@@ -37,7 +38,7 @@ from reshim.evaluation.quantities import Best, Difference, Ratio, Score, score
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock, TextBlock
 from reshim.simulation.protocols import Protocol, protocol_of
 from reshim.studies import lab, relations
-from reshim.studies.crowd import crowd
+from reshim.studies.crowd import crowd, one_of_each
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import on
 from reshim.studies.scale import Scale
@@ -48,16 +49,17 @@ from reshim.studies.watched import (
     EVERYWHERE,
     WITHIN,
     Watched,
+    fitted_of,
     keep_errors,
     keep_placements,
     keep_predictions,
     keep_ranks,
-    measured,
     middle_of,
     predictor_of,
+    scored,
     watch,
 )
-from reshim.types import ScanRecord
+from reshim.types import Measurement, ScanRecord
 
 TITLE = "The alarm: unusual scans told from usual ones, and image quality foretold"
 PAPER = ""
@@ -180,6 +182,9 @@ CLAIMS = (
 
 def run(study: Study) -> None:
     """Train at home and on each shift; calibrate; look at new subjects at home and at those of the shifts."""
+    if not study.embedded:
+        n_known = len(one_of_each(study.scans(HOME.where, "val")))
+        check_numbers(fitted_of(n_known), n_known - fitted_of(n_known))
     settings = lab.training(study.scale, NETWORK)
     runs = {test.label: study.train(test.label, NETWORK, test.where, settings) for test in (HOME, *SHIFTS)}
     home = runs[HOME.label]
@@ -218,10 +223,10 @@ def run(study: Study) -> None:
         shifted = watch(study, home, unusual, records, [lab.SCHEME])
         keep_predictions(study, alarm, shifted, test.label)
         for name, score_of in alarms.items():
-            keep_placements(study, name, score_of(usual), score_of(shifted), records, test.label)
-        seen[test.label] = shifted
-        own = watch(study, runs[test.label], unusual, records, [lab.SCHEME])
-        lost[test.label] = own.ssim - shifted.ssim
+            keep_placements(study, name, score_of(usual), score_of(shifted), shifted.records, test.label)
+        own = watch(study, runs[test.label], unusual, shifted.records, [lab.SCHEME])
+        seen[test.label] = shifted.among(own)
+        lost[test.label] = own.ssim - seen[test.label].ssim
     for name, score_of in alarms.items():
         scores = {label: score_of(each) for label, each in seen.items()}
         keep_ranks(study, name, scores, lost, seen, HOME.label)
@@ -256,14 +261,16 @@ def look_closely(
         people(study, "matched-volumes", test, "test", [matched(test, home)], numbers, slices)
         for test, numbers in ((home, usual_people), (away, there))
     )
-    scores: dict[str, Callable[[ScanRecord], float]] = {
-        "shift score": lambda record: alarm(measured(record)),
-        MIDDLE: lambda record: alarm(middle_of(measured(record))),
-        "metadata": headers,
+    scores: dict[str, Callable[[ScanRecord, Measurement], float]] = {
+        "shift score": lambda _, measurement: alarm(measurement),
+        MIDDLE: lambda _, measurement: alarm(middle_of(measurement)),
+        "metadata": lambda record, _: headers(record),
     }
-    for name, score_of in scores.items():
-        first, second = (torch.tensor([score_of(record) for record in some]) for some in (usual, shifted))
-        keep_placements(study, name, first, second, shifted, told(home, away))
+    first, second = (scored(study, some, scores) for some in (usual, shifted))
+    chosen = [record for record in shifted if record.scan_id in second]
+    for name in scores:
+        below, above = (torch.tensor([each[name] for each in some.values()]) for some in (first, second))
+        keep_placements(study, name, below, above, chosen, told(home, away))
 
 
 def people(
@@ -278,7 +285,7 @@ def people(
     """Subjects to look at: the catalog's split; where scans are simulated, a crowd under these cards."""
     if study.embedded:
         return crowd(study, name, cards, numbers, slices=slices)
-    return study.scans(test.where, split)
+    return one_of_each(study.scans(test.where, split))
 
 
 def page(study: Study) -> tuple[Block, ...]:

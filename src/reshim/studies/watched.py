@@ -1,6 +1,6 @@
 """What the alarm sees of many scans, looked at once and kept, and rows of what it made of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from reshim.alarm.features import NAMES
 from reshim.alarm.prediction import Predictor
 from reshim.alarm.shift import Alarm
 from reshim.digest import digest
+from reshim.errors import BadScanError, UserError
+from reshim.evaluation.run import LeftOut
 from reshim.physics.masks import evaluation_seed
 from reshim.progress import steps
 from reshim.scans import load
@@ -41,30 +43,64 @@ class Watched:
         """Shift scores."""
         return self.rows[:, NAMES.index("shift score")].exp()
 
+    def among(self, others: "Watched") -> "Watched":
+        """Those of the scans that the others are, too."""
+        there = {record.scan_id for record in others.records}
+        kept = [index for index, record in enumerate(self.records) if record.scan_id in there]
+        return Watched([self.records[index] for index in kept], self.rows[kept], self.ssim[kept])
+
 
 def watch(
     study: Study, run: Trained, alarm: Alarm, records: Sequence[ScanRecord], schemes: Sequence[Scheme]
 ) -> Watched:
-    """What the alarm sees of scans, and apart from it the SSIM of their images; looked at once and kept."""
+    """What the alarm sees of scans, and apart from it the SSIM of their images; looked at once and kept.
+
+    A scan that cannot be read or measured is left out and named; the others go on.
+    """
     method = left_as_is(run)
     scans = [record.fingerprint for record in records]
     key = digest(method.network, scans, list(schemes), list(NAMES), alarm)
     path = study.shared / "watched" / f"{key[:16]}.safetensors"
+    seen = _read(path, len(records))
+    missing = [index for index in range(len(records)) if index not in seen]
+    with steps("looking at new scans", len(missing)) as tick:
+        for index in missing:
+            try:
+                found = observed(records[index], method, alarm, schemes[index % len(schemes)])
+                seen[index] = found.features, found.ssim
+            except (BadScanError, ValueError) as error:
+                study.left_out.append(LeftOut(records[index].scan_id, str(error)))
+            tick(records[index].scan_id)
+    if not seen:
+        raise UserError(f"none of {len(records)} scans could be looked at: {study.left_out[-1].reason}")
+    if any(index in seen for index in missing):
+        _write(path, seen)
+    kept = sorted(seen)
+    rows = torch.stack([seen[index][0] for index in kept])
+    ssim = torch.tensor([seen[index][1] for index in kept], dtype=torch.float64)
+    return Watched([records[index] for index in kept], rows, ssim)
+
+
+def _read(path: Path, count: int) -> dict[int, tuple[Tensor, float]]:
+    """What was seen of each scan, by its place among those asked for."""
     if not path.exists():
-        rows, scores = [], []
-        with steps("looking at new scans", len(records)) as tick:
-            for index, record in enumerate(records):
-                scheme = schemes[index % len(schemes)]
-                seen = observed(record, method, alarm, scheme)
-                rows.append(seen.features)
-                scores.append(seen.ssim)
-                tick(record.scan_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.partial")
-        save_file({"rows": torch.stack(rows), "ssim": torch.tensor(scores, dtype=torch.float64)}, beside)
-        beside.replace(path)
+        return {}
     kept = load_file(path)
-    return Watched(records, kept["rows"], kept["ssim"])
+    places = kept["places"].tolist() if "places" in kept else range(count)
+    return dict(zip(places, zip(kept["rows"], kept["ssim"].tolist(), strict=True), strict=True))
+
+
+def _write(path: Path, seen: Mapping[int, tuple[Tensor, float]]) -> None:
+    places = sorted(seen)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.partial")
+    tensors = {
+        "places": torch.tensor(places),
+        "rows": torch.stack([seen[place][0] for place in places]),
+        "ssim": torch.tensor([seen[place][1] for place in places], dtype=torch.float64),
+    }
+    save_file(tensors, beside)
+    beside.replace(path)
 
 
 def measured(record: ScanRecord) -> Measurement:
@@ -72,16 +108,39 @@ def measured(record: ScanRecord) -> Measurement:
     return measure(without_oversampling(load(record)), lab.SCHEME, evaluation_seed(Path(record.path).name))
 
 
+def scored(
+    study: Study,
+    records: Sequence[ScanRecord],
+    scores: Mapping[str, Callable[[ScanRecord, Measurement], float]],
+) -> dict[str, dict[str, float]]:
+    """Every score of each scan, by scan; one that cannot be read or measured is left out and named."""
+    found = {}
+    with steps("looking at new scans", len(records)) as tick:
+        for record in records:
+            try:
+                measurement = measured(record)
+                found[record.scan_id] = {name: of(record, measurement) for name, of in scores.items()}
+            except (BadScanError, ValueError) as error:
+                study.left_out.append(LeftOut(record.scan_id, str(error)))
+            tick(record.scan_id)
+    return found
+
+
 def middle_of(measurement: Measurement) -> Measurement:
     """One slice of a volume."""
     return measurement.item(measurement.kspace.shape[0] // 2)
+
+
+def fitted_of(n_known: int) -> int:
+    """How many of the known subjects the line is fitted to; the others calibrate it."""
+    return round(FITTED_SHARE * n_known)
 
 
 def predictor_of(study: Study, known: Watched, features: Sequence[str]) -> Predictor:
     """The line through some features, fitted and calibrated on the same subjects for all."""
     order = numpy_generator_of("shift-alarm", study.seed).permutation(len(known.records)).tolist()
     rows = known.rows[:, [NAMES.index(feature) for feature in features]]
-    n_fitted = round(FITTED_SHARE * len(order))
+    n_fitted = fitted_of(len(order))
     first, second = order[:n_fitted], order[n_fitted:]
     return Predictor.of(features, (rows[first], known.ssim[first]), (rows[second], known.ssim[second]))
 
