@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Complex, Float, Shaped
 from torch import Tensor
 
+from reshim.physics.one_each import one_each
 from reshim.types import Maps, Measurement
 
 Block: TypeAlias = Complex[Tensor, "*batch coil block_row block_column"]
@@ -88,8 +89,8 @@ class Espirit:
         blocks, shape = calibration_block(measurement), measurement.kspace.shape[-2:]
         # One by one into one array: stacked at the end, a volume would need its maps several times over.
         maps = blocks.new_empty(blocks.shape[0], self.n_sets, blocks.shape[-3], *shape)
-        for index in range(len(blocks)):
-            maps[index] = self.estimate(blocks[index], shape)[0]
+        for index, (own, _) in enumerate(one_each(lambda block: self._of_one(block, shape), blocks)):
+            maps[index] = own
         return replace(measurement, maps=maps)
 
     @torch.no_grad()
@@ -97,15 +98,17 @@ class Espirit:
         self, calibration: Block, shape: tuple[int, int] | torch.Size
     ) -> tuple[Maps, Float[Tensor, "*batch set row column"]]:
         """Maps of matrix `shape` and their eigenvalues (1 where the calibration data are fully explained)."""
+        batch, items = calibration.shape[:-3], calibration.reshape(-1, *calibration.shape[-3:])
+        maps, values = zip(*one_each(lambda block: self._of_one(block, shape), items), strict=True)
+        return tuple(torch.stack(some).reshape(*batch, *some[0].shape) for some in (maps, values))  # type: ignore[return-value]
+
+    def _of_one(
+        self, calibration: Complex[Tensor, "coil block_row block_column"], shape: tuple[int, int] | torch.Size
+    ) -> tuple[Complex[Tensor, "set coil row column"], Float[Tensor, "set row column"]]:
+        """The same of one slice."""
         block = central_part(calibration, self.width)
         lags = lag_kernel(signal_projector(block, self.kernel, self.threshold), self.kernel)
-        batch = lags.shape[:-4]
-        solved = [
-            dominant_vectors(item, (shape[0], shape[1]), self.n_sets, self.steps)
-            for item in lags.reshape(-1, *lags.shape[-4:])
-        ]
-        vectors = torch.stack([vector for vector, _ in solved]).reshape(*batch, *solved[0][0].shape)
-        values = torch.stack([value for _, value in solved]).reshape(*batch, *solved[0][1].shape)
+        vectors, values = dominant_vectors(lags, (shape[0], shape[1]), self.n_sets, self.steps)
         maps = vectors * phase_factor(vectors, block, self.phase)
         return maps * self._weights(values).unsqueeze(-3), values
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reshim.physics.espirit import Block, calibration_block, calibration_windows, central_part
 from reshim.physics.maps import ENOUGH_SAMPLES, FEWEST_SAMPLES
+from reshim.physics.one_each import one_each
 from reshim.physics.scaling import intensity_scale
 from reshim.types import Measurement
 
@@ -44,7 +45,8 @@ def _of_the_windows(block: Block) -> Float[Tensor, "*batch"]:
     windows = (windows / torch.where(scale > 0, scale, 1)).to(torch.complex128)
     tall = windows.shape[-2] >= windows.shape[-1]
     gram = windows.mH @ windows if tall else windows @ windows.mH
-    energies = torch.linalg.eigvalsh(gram).clamp_min(0)
+    each = list(one_each(torch.linalg.eigvalsh, gram.flatten(0, -3) if gram.ndim > 2 else gram[None]))
+    energies = torch.stack(each).reshape(gram.shape[:-1]).clamp_min(0)
     smaller = energies[..., : energies.shape[-1] // 2].mean(-1) / max(windows.shape[-2:])
     return ((smaller / 2).sqrt() / SMALLER_HALF).to(scale.dtype) * scale[..., 0, 0]
 
