@@ -1,6 +1,8 @@
 """What a result has cost is what its own runs took that added to it."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 from types import ModuleType
 
@@ -8,6 +10,7 @@ import pytest
 from tests.training.toy import record
 
 from reshim.catalog import Catalog
+from reshim.cli import main
 from reshim.evaluation.claims import Claim, LowerBoundAbove
 from reshim.evaluation.quantities import score
 from reshim.report.blocks import ClaimsBlock
@@ -16,7 +19,7 @@ from reshim.studies import lab, relations, took
 from reshim.studies.run import run_study
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
-from reshim.studies.took import Clock, total
+from reshim.studies.took import NOTES, Clock, total
 
 
 @pytest.fixture
@@ -107,3 +110,21 @@ def test_a_summary_tells_the_whole_from_the_last_run_and_rows_know_their_crop(tm
     assert sizes.pop("elsewhere") == (None, None)
     assert set(sizes.values()) == {(48, 48)}
     assert "48 × 48 pixels" in (tmp_path / "index.html").read_text()
+
+
+def test_a_study_that_is_asked_to_end_notes_what_it_took_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    made = recipe()
+
+    def ask_to_end(study):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("went on")
+
+    made.run = ask_to_end
+    monkeypatch.setattr("reshim.studies.recipe_of", lambda name: made)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as left:
+        main(["study", "first-look", "--tiny", "--out", str(tmp_path)])
+    assert left.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert "run it again to go on" in capsys.readouterr().err
+    assert len((tmp_path / NOTES).read_text().splitlines()) == 1

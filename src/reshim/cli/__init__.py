@@ -27,7 +27,7 @@ COMMANDS = (
 
 DESCRIPTION = """\
 Accelerated-MRI reconstruction that stays good on scans it has not seen, measures whether it does, and repairs
-it per scan. A first look, on simulated scans, in about ten minutes:
+it per scan. A first look, on simulated scans, in about twenty minutes:
 
   reshim study first-look --out runs/first-look
 """

@@ -1,7 +1,12 @@
 """``reshim study``: one question of the papers, from data to page."""
 
 import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 NAME = "study"
 HELP = "Answer one question of the papers, from data to page; run again, it goes on where it was."
@@ -50,6 +55,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """SIGTERM ends a study as an error does: what it took so far is noted."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        print("reshim study: asked to end; run it again to go on", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, leave)
+    except ValueError:  # not in the main thread, where signals cannot be met
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the study, or list them all."""
     from rich.console import Console
@@ -93,7 +117,8 @@ def run(arguments: argparse.Namespace) -> int:
         checked_processes(recipe, 2)
         train_what_is_free(study_of(*asked), recipe)
         return 0
-    result = run_study(*asked, checked_processes(recipe, arguments.processes))
+    with _ending_in_order():
+        result = run_study(*asked, checked_processes(recipe, arguments.processes))
     table = Table("claim", "holds", "value", "95 % interval", "rule", box=None)
     for claim in result.claims:
         table.add_row(

@@ -6,8 +6,8 @@ Claim   fitting a volume at once and reconciling reaches the quality of the refe
 Data    the shifts of the other ttt-* studies, of the catalog or simulated: three volumes each (simulated ones
         have 20 slices), two slices of which the reference algorithm is given. Every way of fitting is tried
         on three brains T2 at 3 T, met by a network of knees PD.
-Cost    about 75 minutes on one core after the ttt-* studies, which train the same networks, without the last
-        four ways of volumes, not timed yet; --tiny: minutes.
+Cost    about 80 minutes on one core that other work shared, after the ttt-* studies, which train the same
+        networks; without a processor that computes in bfloat16, ten of them are that way's; --tiny: minutes.
 Run     reshim study ttt-cost
 """
 
