@@ -1,6 +1,7 @@
 """What both studies make of planted scores and seconds, and their tiny forms."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,6 +117,29 @@ def test_a_scan_that_cannot_be_looked_at_is_named_each_time_and_the_others_are_k
     assert [left.scan_id for left in study.left_out] == ["broken", "broken"]
     with pytest.raises(UserError, match="none of 1 scans"):
         watch(study, run, alarm, scans[1:2], [lab.SCHEME])
+
+
+def test_what_was_looked_at_before_a_study_was_cut_off_is_not_looked_at_again(study, looked_at, monkeypatch):
+    monkeypatch.setattr(watched, "KEEP_EVERY_SECONDS", 0.0)
+    run, alarm = Trained.__new__(Trained), Alarm(Statistics.of(torch.randn(20, sum(PARTS))))
+    scans = [record("one"), record("two"), record("three")]
+
+    def cut_off(text, total):
+        seen = []
+
+        def tick(name):
+            seen.append(name)
+            if len(seen) == 3:
+                raise KeyboardInterrupt
+
+        return nullcontext(tick)
+
+    with monkeypatch.context() as once:
+        once.setattr(watched, "steps", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            watch(study, run, alarm, scans, [lab.SCHEME])
+    assert len(watch(study, run, alarm, scans, [lab.SCHEME]).records) == 3
+    assert looked_at == ["one", "two", "three", "three"]
 
 
 def test_scans_that_two_have_in_common():

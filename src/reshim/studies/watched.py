@@ -1,5 +1,6 @@
 """What the alarm sees of many scans, looked at once and kept, and rows of what it made of them."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ from reshim.studies import lab, relations
 from reshim.studies.study import Study
 from reshim.training.run_folder import Trained
 from reshim.types import Measurement, ScanRecord
+
+KEEP_EVERY_SECONDS = 30.0
+"""So that a study that is cut off goes on where it was."""
 
 ALARM = "alarm"
 EVERYWHERE, WITHIN = "usual and shifted scans", "scans of one kind"
@@ -63,6 +67,7 @@ def watch(
     path = study.shared / "watched" / f"{key[:16]}.safetensors"
     seen = _read(path, len(records))
     missing = [index for index in range(len(records)) if index not in seen]
+    kept_at = time.monotonic()
     with steps("looking at new scans", len(missing)) as tick:
         for index in missing:
             try:
@@ -71,6 +76,9 @@ def watch(
             except (BadScanError, ValueError) as error:
                 study.left_out.append(LeftOut(records[index].scan_id, str(error)))
             tick(records[index].scan_id)
+            if seen and time.monotonic() > kept_at + KEEP_EVERY_SECONDS:
+                _write(path, seen)
+                kept_at = time.monotonic()
     if not seen:
         raise UserError(f"none of {len(records)} scans could be looked at: {study.left_out[-1].reason}")
     if any(index in seen for index in missing):
