@@ -2,8 +2,9 @@
 
 What the alarm looks at was chosen on these pairs, so that the claims of that study stay of pairs that nothing
 was chosen on. Each line: a network's home, the protocol it meets, and how often a scan of that has a higher
-score than a usual one (ties count half), of whole volumes and of their middle slices. Noise and coils of the
-met protocol are those of home: they would give it away. All scans are simulated.
+score than a usual one (ties count half), of whole volumes and of their middle slices; and the share of either
+volumes whose score is above 1, which `--adapt auto` calls unusual. Noise and coils of the met protocol are
+those of home: they would give it away. All scans are simulated.
 
     python benchmarks/alarm.py [PAIR ...] [--training 14] [--scans 24] [--matrix 64] [--slices 4]
 
@@ -16,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -58,7 +60,7 @@ def auroc(usual: Sequence[float], shifted: Sequence[float]) -> float:
     return float((apart > 0).double().mean() + (apart == 0).double().mean() / 2)
 
 
-def ask(home: str, away: str, options: argparse.Namespace, folder: Path) -> dict[str, object]:
+def ask(home: str, away: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The AUROC of one pair."""
     own, met = protocol_of(home), protocol_of(away)
     matched = replace(met, name=f"{away}-as-{home}", snr=own.snr, coils=own.coils)
@@ -71,10 +73,13 @@ def ask(home: str, away: str, options: argparse.Namespace, folder: Path) -> dict
     known = Statistics.of(torch.cat(training), names)
     usual, shifted = seen(own, USUAL, options.scans), seen(matched, SHIFTED, options.scans)
     middle = slice(options.slices // 2, options.slices // 2 + 1)
-    found = {
-        what: auroc(*([known.unlikeness(rows[part]) for rows in some] for some in (usual, shifted)))
-        for what, part in (("volumes", slice(None)), ("middle slices", middle))
-    }
+    found: dict[str, float] = {}
+    for what, part in (("volumes", slice(None)), ("middle slices", middle)):
+        scores = [[known.unlikeness(rows[part]) / known.usual for rows in some] for some in (usual, shifted)]
+        found[what] = auroc(*scores)
+        if what == "volumes":
+            called = [sum(score > 1 for score in some) / len(some) for some in scores]
+            found |= dict(zip(("usual called unusual", "shifted called unusual"), called, strict=True))
     return {"home": home, "away": away, **{what: round(value, 4) for what, value in found.items()}}
 
 
@@ -97,8 +102,9 @@ def main() -> None:
             lines.append(ask(home, away, options, Path(folder)))
             print(json.dumps(lines[-1]), flush=True)
             tick(f"{home}, {away}")
-    mean = {what: sum(line[what] for line in lines) / len(lines) for what in ("volumes", "middle slices")}
-    print(json.dumps({"mean of pairs": len(lines), **{what: round(v, 4) for what, v in mean.items()}}))
+    numbers = [what for what in lines[0] if what not in ("home", "away")]
+    means = {what: round(sum(line[what] for line in lines) / len(lines), 4) for what in numbers}
+    print(json.dumps({"mean of pairs": len(lines), **means}))
 
 
 if __name__ == "__main__":
