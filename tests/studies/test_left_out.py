@@ -19,7 +19,7 @@ from reshim.evaluation.run import Evaluation
 from reshim.quality import of_catalog
 from reshim.rows import read_rows
 from reshim.simulation.write import simulate
-from reshim.studies import iqm_segmentation, raki_vs_grappa, relations
+from reshim.studies import iqm_segmentation, outlines, raki_vs_grappa, relations
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
@@ -81,8 +81,8 @@ def test_the_quality_of_scans_names_those_without_one(study, monkeypatch):
 
 def test_what_has_no_outline_or_no_full_samples_is_no_scan_to_outline(monkeypatch):
     monkeypatch.setattr(of_catalog, "load", read)
-    monkeypatch.setattr(iqm_segmentation, "load_reference", lambda *_: None)
-    known = iqm_segmentation.Outlines()
+    monkeypatch.setattr(outlines, "load_reference", lambda *_: None)
+    known = outlines.Outlines()
     with pytest.raises(BadScanError, match="no segmentation"):
         known.read(record("healthy"))
     with pytest.raises(BadScanError, match="undersampled"):
