@@ -1,8 +1,8 @@
 """Decompositions of many small matrices: each by one thread, as many at a time as there are threads.
 
 LAPACK lets its threads wait for each other at every column of a matrix. Beside other work on the same cores,
-two threads took 10 s for the eigenvectors of one calibration block where one takes 0.05 s
-(`benchmarks/waiting.py`); so no matrix is given more than one, and a volume's slices are dealt out.
+two threads take a hundred times as long for a calibration block as one does (LOG.md, 2026-11-23); so no
+matrix is given more than one, and a volume's slices are dealt out.
 """
 
 from collections.abc import Callable, Iterator

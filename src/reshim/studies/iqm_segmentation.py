@@ -119,7 +119,7 @@ def run(study: Study) -> None:
     shown |= {name: outliner.reconstructed(method, test) for name, method in SOURCES.items()}
     names = [record.scan_id for record in cohort]
     _keep(study, test, outliner.dice(COHORT_NETWORK, names, shown, SOURCES))
-    outliner.show(COHORT_NETWORK, names, shown)
+    outliner.show(COHORT_NETWORK, names, shown, SOURCES)
     for metric in SPLIT_BY:
         both = relations.halves(names, values.get(metric, {}), metric)
         for is_better, chosen in zip((True, False), both, strict=True):

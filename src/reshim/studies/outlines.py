@@ -145,10 +145,16 @@ class Outliner:
             images[record.scan_id] = center_crop(method(measurement).abs(), measurement.crop)
         return images
 
-    def show(self, label: str, chosen: Sequence[str], shown: Mapping[str, Volumes]) -> None:
+    def show(
+        self,
+        label: str,
+        chosen: Sequence[str],
+        shown: Mapping[str, Volumes],
+        sources: Mapping[str, Reconstructor] | None = None,
+    ) -> None:
         """Keep pictures of the scans with the median and the lowest Dice, where the outline is largest."""
         network, masks = self.network(label, chosen), self.known.masks
-        found = {name: dice_of(network, volumes, masks) for name, volumes in shown.items()}
+        found = self.dice(label, chosen, shown, sources)
         ranked = sorted(found[FULL], key=lambda scan: (found[FULL][scan], scan))
         picked = {"median": ranked[len(ranked) // 2], "worst": ranked[0]} if ranked else {}
         for which, scan in picked.items():
