@@ -3,8 +3,9 @@
 What the alarm looks at was chosen on these pairs, so that the claims of that study stay of pairs that nothing
 was chosen on. Each line: a network's home, the protocol it meets, and how often a scan of that has a higher
 score than a usual one (ties count half), of whole volumes and of their middle slices; and the share of either
-volumes whose score is above 1, which `--adapt auto` calls unusual. Noise and coils of the met protocol are
-those of home: they would give it away. All scans are simulated.
+volumes whose score is above 1, which `--adapt auto` calls unusual. Every scan has a mask of its own, as in
+training and in evaluation. Noise and coils of the met protocol are those of home: they would give it away.
+All scans are simulated.
 
     python benchmarks/alarm.py [PAIR ...] [--training 14] [--scans 24] [--matrix 64] [--slices 4]
 
@@ -21,7 +22,7 @@ from typing import Any
 
 import torch
 
-from reshim.acquire import Scheme, measure
+from reshim.acquire import Scheme, measure, without_oversampling
 from reshim.progress import steps
 from reshim.scans import open_scan
 from reshim.simulation.protocols import Protocol, protocol_of
@@ -44,6 +45,8 @@ PAIRS = (
 )
 SCHEME = Scheme("equispaced", 4)
 MASK_SEED = 1
+"""And the number of the subject."""
+
 USUAL, SHIFTED = 3000, 4000
 """Where subjects of test scans begin; training subjects begin at 0."""
 
@@ -51,7 +54,10 @@ USUAL, SHIFTED = 3000, 4000
 def scans(folder: Path, card: Protocol, subjects: range, matrix: int, slices: int) -> list[Features]:
     """The features of every slice of each subject's scan."""
     paths = simulate(folder, [card], list(subjects), matrix, slices)
-    return [features(measure(open_scan(path).load(None), SCHEME, MASK_SEED)) for path in paths]
+    return [
+        features(measure(without_oversampling(open_scan(path).load(None)), SCHEME, MASK_SEED + number))
+        for number, path in zip(subjects, paths, strict=True)
+    ]
 
 
 def auroc(usual: Sequence[float], shifted: Sequence[float]) -> float:
@@ -75,7 +81,7 @@ def ask(home: str, away: str, options: argparse.Namespace, folder: Path) -> dict
     middle = slice(options.slices // 2, options.slices // 2 + 1)
     found: dict[str, float] = {}
     for what, part in (("volumes", slice(None)), ("middle slices", middle)):
-        scores = [[known.unlikeness(rows[part]) / known.usual for rows in some] for some in (usual, shifted)]
+        scores = [[known.unlikeness(rows[part]) for rows in some] for some in (usual, shifted)]
         found[what] = auroc(*scores)
         if what == "volumes":
             called = [sum(score > 1 for score in some) / len(some) for some in scores]

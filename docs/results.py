@@ -219,7 +219,7 @@ def section(name: str, summary: dict[str, Any]) -> str:
     about = (
         f"`{summary['command']}`: {data['subjects']} test subjects, {data['data_kind']}, "
         f"seed {data['seed']}, "
-        f"{duration(summary['seconds'])} ({summary['machine']})."
+        f"{_cost(summary)} ({summary['machine']})."
     )
     lines = [
         f"## {name}",
@@ -238,6 +238,13 @@ def section(name: str, summary: dict[str, Any]) -> str:
         numbered = "; ".join(f"{number} {row[0]}" for number, row in enumerate(tried["lines"], 1))
         shown += f"\n![Quality against seconds](images/{name}.svg)\n\nNumbers: {numbered}.\n"
     return "\n".join(lines) + "\n" + _notes(summary["claims"]) + _asked_since(name, summary) + shown
+
+
+def _cost(summary: dict[str, Any]) -> str:
+    """Time by the clock, and of a processor where it was counted: what a quiet machine would take."""
+    worked = summary.get("processor_seconds")
+    said = f", {duration(worked)} of a processor" if worked else ""
+    return duration(summary["seconds"]) + said
 
 
 def _asked_since(name: str, summary: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ nothing that a scanner would not have seen gets past. References are made here t
 and travel apart from the measurement.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -120,7 +121,7 @@ def measure(acquisition: Acquisition, scheme: Scheme, seed: int | tuple[int, ...
 
 
 def measure_each(
-    acquisition: Acquisition, scheme: Scheme, seeds: list[int] | list[tuple[int, ...]]
+    acquisition: Acquisition, scheme: Scheme, seeds: Sequence[int | tuple[int, ...]]
 ) -> Measurement:
     """Undersample a batch whose items are slices of different scans, each with a mask of its own seed."""
     if scheme.mask in PLANE_MASKS:

@@ -1,6 +1,7 @@
 import dataclasses
 import math
 
+import pytest
 import torch
 from tests.conftest import make_measurement
 from torch.nn import Identity
@@ -12,6 +13,7 @@ from reshim.digest import digest
 from reshim.physics.fourier import to_image, to_kspace
 from reshim.training.features import KSPACE, PARTS, features
 from reshim.training.statistics import Statistics, edge
+from reshim.training.usual import Usual
 
 
 def test_the_edge_is_the_99th_percentile_of_a_chi_distribution():
@@ -50,9 +52,9 @@ def test_nineteen_of_twenty_usual_scans_lie_below_1_whatever_the_number_of_subje
         for _ in range(20):
             scans = [(f"subject {number}", f"scan {number}") for number in range(count) for _ in range(4)]
             known = Statistics.of(slices(count, generator).flatten(0, 1), scans)
-            assert known.usual != 1
+            assert known.usual.edge != 1
             new = slices(30, generator)
-            found += [known.unlikeness(scan) / known.usual < 1 for scan in new]
+            found += [known.unlikeness(scan) < 1 for scan in new]
         assert 0.88 < sum(found) / len(found) < 0.99
 
 
@@ -63,7 +65,7 @@ def test_what_is_usual_counts_in_the_name_of_what_the_alarm_decides():
         for statistics in (
             known,
             dataclasses.replace(known),
-            dataclasses.replace(known, usual=0.7),
+            dataclasses.replace(known, usual=Usual(0.7)),
             dataclasses.replace(known, covariance=2 * known.covariance),
         )
     }
@@ -73,11 +75,44 @@ def test_what_is_usual_counts_in_the_name_of_what_the_alarm_decides():
 def test_few_scans_say_nothing_of_what_is_usual(tmp_path):
     rows = torch.randn(16, 24, generator=torch.Generator().manual_seed(0))
     four = [(f"subject {number // 4}", f"scan {number // 4}") for number in range(16)]
-    assert Statistics.of(rows, four).usual == 1
-    assert Statistics.of(rows, [("one", f"scan {number}") for number in range(16)]).usual == 1
-    known = dataclasses.replace(Statistics.of(rows), usual=0.7)
+    one = [("one", f"scan {number}") for number in range(16)]
+    for names in (four, one):
+        assert Statistics.of(rows, names).usual == Usual()
+    known = dataclasses.replace(Statistics.of(rows), usual=Usual(0.7))
     known.save(tmp_path / "statistics.safetensors")
-    assert Statistics.load(tmp_path / "statistics.safetensors").usual == 0.7
+    assert Statistics.load(tmp_path / "statistics.safetensors").usual == Usual(0.7)
+
+
+def test_what_is_usual_survives_a_file(tmp_path):
+    rows = torch.randn(40, 28, generator=torch.Generator().manual_seed(0))
+    known = Statistics.of(rows, [(f"subject {number // 4}", "scan") for number in range(40)])
+    known.save(tmp_path / "statistics.safetensors")
+    read = Statistics.load(tmp_path / "statistics.safetensors")
+    assert known.usual.logs.numel() == 6
+    assert read.digest == known.digest
+    assert read.unlikeness(3 * rows[:4]) == known.unlikeness(3 * rows[:4]) > 1
+
+
+def test_the_score_of_scans_made_before_each_distance_was_weighed_is_as_it_was():
+    distances = torch.tensor([0.5, 2.0, 1.0, 3.0], dtype=torch.float64)
+    assert Usual(0.7).score(distances) == pytest.approx(3**0.25 / 0.7)
+
+
+def test_one_distance_far_out_is_enough_and_those_that_always_vary_count_less():
+    generator = torch.Generator().manual_seed(0)
+    deviations = torch.tensor([0.2, 0.2, 0.2, 0.2, 0.2, 0.8], dtype=torch.float64)
+    logs = deviations * torch.randn(40, 6, generator=generator, dtype=torch.float64)
+    usual = Usual.of(list(logs.exp()))
+    assert usual.score(torch.ones(6)) < 1
+    first, last = torch.ones(6), torch.ones(6)
+    first[0] = last[5] = 3.0
+    assert usual.score(first) > 1.2 > 1 > usual.score(last)
+
+
+def test_twice_as_far_is_twice_the_score_where_all_distances_vary_alike():
+    usual = Usual(0.7, torch.tensor([0.3, -0.4, 0.0]), torch.full((3,), 0.2))
+    far = torch.tensor([4.0, 90.0, 5.0])
+    assert usual.score(2 * far) == pytest.approx(2 * usual.score(far))
 
 
 def test_the_score_does_not_depend_on_the_scale_of_the_file():

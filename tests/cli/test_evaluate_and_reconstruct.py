@@ -137,7 +137,7 @@ def test_an_unknown_setting_of_a_fit_lists_those_there_are(folder, lost, tmp_pat
 def test_auto_from_simulated_scans_to_a_card(tmp_path):
     """Train on knees, calibrate on others, reconstruct a brain, which is neither."""
     scans, catalog, run_folder = tmp_path / "scans", tmp_path / "scans.parquet", tmp_path / "run"
-    simulate(scans, protocols=["knee-pd-3t"], subjects=60, matrix=32, slices=4)
+    simulate(scans, protocols=["knee-pd-3t"], subjects=30, matrix=32, slices=4)
     brains = simulate(tmp_path / "brains", protocols=["brain-t2-3t"], subjects=1, matrix=32, slices=4)
     Catalog.index([scans], catalog)
     Catalog.read(catalog).split({"train": 0.4, "val": 0.05, "test": 0.55}, keep=False).write(catalog)

@@ -41,7 +41,7 @@ def run(folder, time, seconds, keys, scale=Scale.EMBEDDED):
         if not study.store.has(key):
             study.store.put(key, [{"value": 1.0}])
     last = clock.note(study, None, before)
-    return last, total(folder, last)
+    return last, total(folder, last).seconds
 
 
 def test_runs_that_add_something_add_up_and_others_do_not(tmp_path, time):
@@ -68,6 +68,16 @@ def test_what_was_kept_before_there_were_notes_is_not_lost(tmp_path, time):
     assert run(tmp_path, time, 10, ["aa"])[1] == 1610.5
     (tmp_path / took.BEFORE).write_text("5000\n")
     assert run(tmp_path, time, 9, ["aa"])[1] == 1610.5
+
+
+def test_processor_time_adds_up_where_every_run_has_noted_it(tmp_path, time):
+    run(tmp_path, time, 100, ["aa"])
+    last, _ = run(tmp_path, time, 30, ["aa", "bb"])
+    assert total(tmp_path, last).processor_seconds == 65
+    (tmp_path / took.NOTES).unlink()
+    (tmp_path / took.BEFORE).write_text("1600.5\n")
+    last, _ = run(tmp_path, time, 10, ["aa", "bb", "cc"])
+    assert total(tmp_path, last).processor_seconds is None
 
 
 def recipe(failing: bool = False) -> ModuleType:
@@ -104,6 +114,7 @@ def test_a_summary_tells_the_whole_from_the_last_run_and_rows_know_their_crop(tm
     assert first["last_run"]["new"] == 1
     assert again["last_run"]["new"] == 0
     assert again["seconds"] == first["seconds"]
+    assert again["processor_seconds"] == first["processor_seconds"] > 0
     assert len((tmp_path / took.NOTES).read_text().splitlines()) == 3
     rows = read_rows(tmp_path / "rows.parquet").to_pylist()
     sizes = {row["scan_id"]: (row["crop_rows"], row["crop_columns"]) for row in rows}

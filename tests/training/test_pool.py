@@ -27,6 +27,20 @@ def test_training_masks_are_new_each_epoch_and_belong_to_the_slice(toy):
         assert torch.equal(source.build((1,), epoch).measurement.mask[0], mask[1])
 
 
+def test_slices_as_scanned_share_the_mask_and_the_scheme_of_their_scan(toy):
+    schemes = tuple(Scheme(acceleration=rate, center_lines=4 * rate) for rate in (2, 4))
+    found = set()
+    for seed in range(8):
+        source = examples(toy, toy.pool(), schemes=schemes, seed=seed)
+        masks = [source.as_scanned(index).mask for index in range(5)]
+        assert all(torch.equal(mask, masks[0]) for mask in masks[:3])
+        assert torch.equal(masks[3], masks[4])
+        found.add((masks[0].sum().item(), masks[3].sum().item()))
+    assert len(found) == 4, "either scan is under either scheme"
+    fixed = examples(toy, toy.pool(), fixed_mask=True)
+    assert torch.equal(fixed.as_scanned(0).mask, fixed.build((0,), 0).measurement.mask)
+
+
 def test_validation_masks_are_those_of_evaluation(toy):
     source = examples(toy, toy.pool(), fixed=True)
     expected = measure(toy.read(toy.record("b", 2)), toy.SCHEME, evaluation_seed("b.h5")).mask

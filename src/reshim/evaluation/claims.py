@@ -371,7 +371,7 @@ def write_summary(
     seconds: float,
     data: Any,
     claims: Sequence[dict[str, Any]],
-    last_run: Mapping[str, Any] | None = None,
+    cost: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write `summary.json` beside first, then rename: a reader never meets half a file.
 
@@ -383,12 +383,11 @@ def write_summary(
         What the result took, over all runs that added to it.
     claims
         From `judge`.
-    last_run
-        What the last run by itself took.
+    cost
+        What else is known of it: processor time, what the last run by itself took.
     """
     summary = {"study": study, "seconds": round(seconds, 1), "data": data, "claims": list(claims)}
-    if last_run is not None:
-        summary["last_run"] = dict(last_run)
+    summary.update(cost or {})
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "summary.json"
     beside = path.with_name("summary.json.partial")

@@ -65,10 +65,11 @@ def run_study(
     claims: Sequence[Claim] = recipe.CLAIMS
     judged = judge(rows, claims)
     kinds = sorted(set(rows["data_kind"].to_pylist()))
+    cost = total(folder, took)
     write_summary(
         folder,
         name,
-        total(folder, took),
+        cost.seconds,
         {
             "data_kind": "/".join(kinds),
             "catalog": None if catalog is None else str(catalog),
@@ -79,7 +80,10 @@ def run_study(
             "seed": seed,
         },
         judged,
-        {name: getattr(took, name) for name in ("seconds", "processor_seconds", "new")},
+        {
+            "processor_seconds": cost.processor_seconds and round(cost.processor_seconds, 1),
+            "last_run": {name: getattr(took, name) for name in ("seconds", "processor_seconds", "new")},
+        },
     )
     blocks: tuple[Block, ...] = (*recipe.page(study), _made(study, name, catalog))
     write_page(folder, Page(name, recipe.TITLE, question_of(recipe), recipe.PAPER, blocks))

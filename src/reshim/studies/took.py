@@ -64,10 +64,23 @@ def _processor() -> float:
     return sum(os.times()[:4])
 
 
-def total(folder: Path, last: Took) -> float:
-    """Seconds of all runs of the last one's form that found something new; its own where none did."""
-    same = [each.seconds for each in _notes(folder, last.form) if each.form == last.form and each.new]
-    return sum(same) if same else last.seconds
+@dataclass(frozen=True)
+class Total:
+    """What a result has cost."""
+
+    seconds: float
+    processor_seconds: float | None
+    """Other work on the machine does not lengthen these; None where a run did not note them."""
+
+
+def total(folder: Path, last: Took) -> Total:
+    """All runs of the last one's form that found something new; the last one itself where none did."""
+    same = [each for each in _notes(folder, last.form) if each.form == last.form and each.new] or [last]
+    known = all(each.processor_seconds for each in same)
+    return Total(
+        sum(each.seconds for each in same),
+        sum(each.processor_seconds for each in same) if known else None,
+    )
 
 
 def _notes(folder: Path, form: dict[str, Any]) -> list[Took]:

@@ -90,7 +90,7 @@ class Examples:
         entries = [self.entries[index] for index in indices]
         slices = self.pool.slices(entries)
         scheme = self._scheme(indices, epoch)
-        measurement = self._measure(entries, slices, scheme, epoch)
+        measurement = self._measure(slices, scheme, [self._seed(entry, epoch) for entry in entries])
         if self.with_maps:
             measurement = replace(measurement, maps=self.pool.maps(entries, slices, scheme))
         reference = None
@@ -98,6 +98,14 @@ class Examples:
             reference = Reference(*self.pool.references(entries, self.settings.target))
         owners = tuple((record.scan_id, number) for record, number in entries)
         return Example(measurement, reference, Draws(owners, self.settings.seed, 0 if self.fixed else epoch))
+
+    def as_scanned(self, index: int) -> Measurement:
+        """One slice under a mask that all slices of its scan share, as they do at a scanner."""
+        entry = self.entries[index]
+        seed, scan = self.settings.seed, entry[0].scan_id
+        scheme = self.settings.schemes[seed_of("scan's scheme", seed, scan) % len(self.settings.schemes)]
+        own = seed if self.settings.fixed_mask else seed_of("scan's mask", seed, scan) % 2**32
+        return self._measure(self.pool.slices([entry]), scheme, [own])
 
     def _scheme(self, indices: Sequence[int], epoch: int) -> Scheme:
         schemes = self.settings.schemes
@@ -107,25 +115,22 @@ class Examples:
         turn = indices[0] if self.fixed else seed_of("scheme", self.settings.seed, epoch, *indices)
         return schemes[turn % len(schemes)]
 
+    @staticmethod
     def _measure(
-        self, entries: Sequence[Entry], slices: Sequence[Acquisition], scheme: Scheme, epoch: int
+        slices: Sequence[Acquisition], scheme: Scheme, seeds: Sequence[int | tuple[int, ...]]
     ) -> Measurement:
         joined = joined_slices(slices)
-        if joined.mask is not None:
-            measurement = measure(joined, OWN_MASK, 0)
-        elif self.fixed:
-            measurement = measure_each(
-                joined, scheme, [evaluation_seed(Path(record.path).name) for record, _ in entries]
-            )
-        else:
-            measurement = measure_each(joined, scheme, [self._seed(entry, epoch) for entry in entries])
+        retrospective = joined.mask is None
+        measurement = measure_each(joined, scheme, seeds) if retrospective else measure(joined, OWN_MASK, 0)
         noise = [one.noise_std for one in slices]
         known = [value for value in noise if value is not None]
         return replace(measurement, noise_std=torch.tensor(known) if len(known) == len(noise) else None)
 
-    def _seed(self, entry: Entry, epoch: int) -> int:
+    def _seed(self, entry: Entry, epoch: int) -> int | tuple[int, ...]:
+        record, number = entry
+        if self.fixed:
+            return evaluation_seed(Path(record.path).name)
         if self.settings.fixed_mask:
             return self.settings.seed
-        record, number = entry
         # RandomState takes 32 bits.
         return seed_of("mask", self.settings.seed, record.scan_id, number, epoch) % 2**32

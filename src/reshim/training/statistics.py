@@ -1,9 +1,7 @@
 """What training measurements looked like: what a shift alarm compares a new scan's features with."""
 
-import math
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -15,12 +13,7 @@ from torch import Tensor
 from reshim.digest import digest
 from reshim.training.features import PARTS, Features
 from reshim.training.scan_means import ScanMeans, shrunk
-
-FEWEST_SCANS = 5
-"""Training scans from which on it is known how unlike the others a usual scan is."""
-
-NINETEEN_OF_TWENTY = 1.6448536269514722
-"""Of a standard normal variable, in deviations."""
+from reshim.training.usual import Distances, Usual
 
 
 @dataclass(frozen=True)
@@ -30,8 +23,8 @@ class Statistics:
     mean: Float[Tensor, " feature"]
     covariance: Float[Tensor, "feature feature"]
     count: int
-    usual: float = 1.0
-    """How unlike the others nineteen of twenty scans of the kind are at most; 1 where it is not known."""
+    usual: Usual = field(default_factory=Usual)
+    """How unlike the others a usual scan of the kind is."""
 
     scans: ScanMeans | None = None
     """The same of whole scans; None where it is not known which slices are of one."""
@@ -40,8 +33,7 @@ class Statistics:
     def of(cls, rows: Features, scans: Sequence[tuple[str, str]] | None = None) -> "Statistics":
         """Statistics of the feature vectors of some measurements.
 
-        `scans` names the subject and the scan of each. Then every scan is compared with the scans of all
-        other subjects, and what is usual follows from the logarithms of these values as if they were normal.
+        `scans` names the subject and the scan of each: then it is known what is usual.
         """
         known = cls._of(rows, scans)
         return known if scans is None else replace(known, usual=_usual(rows, scans))
@@ -58,24 +50,29 @@ class Statistics:
     def digest(self) -> str:
         """Of all that a scan is compared with."""
         scans = () if self.scans is None else [each.tolist() for each in self.scans.tensors().values()]
-        return digest(self.mean.tolist(), self.covariance.tolist(), self.count, self.usual, scans)
+        usual = [each.tolist() for each in self.usual.tensors().values()]
+        return digest(self.mean.tolist(), self.covariance.tolist(), self.count, usual, scans)
 
     def unlikeness(self, rows: Features) -> float:
-        """How unlike these statistics the slices of a scan are.
+        """How unlike these statistics the slices of a scan are; 1 is the edge of what is usual."""
+        return self.usual.score(self.distances(rows))
+
+    def distances(self, rows: Features) -> Distances:
+        """How far a scan's slices lie from these statistics.
 
         Features of k-space, of tones and of depths each have the median of their slices' distances and, where
         scans are known, the distance of the slices' mean, in units of the distance that one normal vector in
-        a hundred exceeds; this is the geometric mean of all.
+        a hundred exceeds.
         """
-        rest, logs = rows, []
+        rest, found = rows, []
         for part in self.parts():
             size = part.mean.numel()
             own, rest = rest.split([size, rest.shape[-1] - size], -1)
-            distances = [part.distance(own).median().item()]
+            lengths = [part.distance(own).median().item()]
             if part.scans is not None:
-                distances.append(part.scans.distance(own))
-            logs += [math.log(max(each, 1e-12) / edge(size)) for each in distances]
-        return math.exp(sum(logs) / len(logs))
+                lengths.append(part.scans.distance(own))
+            found += [max(each, 1e-12) / edge(size) for each in lengths]
+        return torch.tensor(found, dtype=torch.float64)
 
     def parts(self) -> tuple["Statistics", ...]:
         """Those of k-space, of tones and of depths, each by itself, as many as the run has."""
@@ -97,7 +94,7 @@ class Statistics:
         """Write as safetensors, beside and then renamed."""
         beside = path.with_name(path.name + ".partial")
         tensors = {"mean": self.mean, "covariance": self.covariance, "count": torch.tensor(self.count)}
-        tensors["usual"] = torch.tensor(self.usual, dtype=torch.float64)
+        tensors.update(self.usual.tensors())
         tensors.update({} if self.scans is None else self.scans.tensors())
         save_file(tensors, beside)
         beside.replace(path)
@@ -106,8 +103,7 @@ class Statistics:
     def load(cls, path: Path) -> "Statistics":
         """Read what `save` wrote, or wrote before it was asked what is usual or of whole scans."""
         tensors = load_file(path)
-        usual = float(tensors["usual"]) if "usual" in tensors else 1.0
-        scans = ScanMeans.from_tensors(tensors)
+        usual, scans = Usual.from_tensors(tensors), ScanMeans.from_tensors(tensors)
         return cls(tensors["mean"], tensors["covariance"], int(tensors["count"]), usual, scans)
 
 
@@ -121,17 +117,13 @@ def edge(n_features: int) -> float:
     return (n_features * ratio**3) ** 0.5
 
 
-def _usual(rows: Features, scans: Sequence[tuple[str, str]]) -> float:
-    """What nineteen of twenty scans stay below when each is compared with those of other subjects."""
-    logs = []
+def _usual(rows: Features, scans: Sequence[tuple[str, str]]) -> Usual:
+    """What usual scans are like when each is compared with those of other subjects."""
+    found = []
     for subject, scan in dict.fromkeys(scans):
         own = torch.tensor([each == (subject, scan) for each in scans])
         others = torch.tensor([other != subject for other, _ in scans])
         if others.sum() > 1:
             names = [name for name in scans if name[0] != subject]
-            logs.append(math.log(Statistics._of(rows[others], names).unlikeness(rows[own])))
-    if len(logs) < FEWEST_SCANS:
-        return 1.0
-    # The deviation of a new one from the mean of a few holds the error of that mean.
-    spread = statistics.stdev(logs) * math.sqrt(1 + 1 / len(logs))
-    return math.exp(statistics.fmean(logs) + NINETEEN_OF_TWENTY * spread)
+            found.append(Statistics._of(rows[others], names).distances(rows[own]))
+    return Usual.of(found)

@@ -202,10 +202,14 @@ def train(
 
 
 def statistics_of(examples: Examples) -> Statistics:
-    """Feature statistics of the training measurements, of slices spread evenly over them."""
+    """Feature statistics of the training measurements, of slices spread evenly over them.
+
+    All slices of a scan have one mask, as at a scanner: with one each, what masks differ in would average out
+    over a scan, and any new scan would stand further from their mean than training scans do.
+    """
     count = min(len(examples.entries), MOST_STATISTICS)
     chosen = [round(index * (len(examples.entries) - 1) / max(count - 1, 1)) for index in range(count)]
-    rows = [features(examples.build((index,), 0).measurement) for index in chosen]
+    rows = [features(examples.as_scanned(index)) for index in chosen]
     scans = [(f"{record.dataset}/{record.subject}", record.scan_id) for record, _ in examples.entries]
     return Statistics.of(torch.cat(rows), [scans[index] for index in chosen])
 
