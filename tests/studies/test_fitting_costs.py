@@ -134,7 +134,7 @@ def test_harm_and_refused_gains_are_told(lost, through):
             return lost
         return (
             through
-            if metric in (ttt_harm.LET_THROUGH, ttt_harm.FITS, ttt_harm.MENDED)
+            if metric in (ttt_harm.LET_THROUGH, ttt_harm.KEPT, ttt_harm.FITS, ttt_harm.MENDED)
             else 0.9
             - 0.1 * lost * (where["method"] in (ttt_harm.GUARDED, ttt_harm.AUTO, ttt_harm.NOT_CALIBRATED))
         )
@@ -142,7 +142,7 @@ def test_harm_and_refused_gains_are_told(lost, through):
     found = judged(ttt_harm.CLAIMS, value_of)
     assert found["in-distribution"]["holds"] is found["auto-in-distribution"]["holds"] is (lost == 0)
     assert found["let-through"]["holds"] is found["auto-let-through"]["holds"] is (through == 1)
-    assert found["fits-let-through"]["holds"] is (through == 1)
+    assert found["fits-let-through"]["holds"] is found["gains-kept"]["holds"] is (through == 1)
     for ident in ("auto-in-distribution", "auto-losers", "auto-great-losers", "auto-let-through"):
         assert found[f"{ident}-uncalibrated"]["holds"] is found[ident]["holds"]
         assert found[f"{ident}-uncalibrated"]["rule"] != found[ident]["rule"]

@@ -2,6 +2,7 @@
 
 from reshim.catalog import Catalog
 from reshim.rows import read_rows
+from reshim.studies import ttt_harm
 from reshim.studies.guarded import keep_guarded
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
@@ -32,3 +33,22 @@ def test_the_guard_hands_out_the_fit_where_it_accepts_it_and_the_network_elsewhe
     given = {r["slice"]: (r["value"], r["adapted"]) for r in rows if r["method"] == "guarded"}
     assert given == {0: (0.9, True), 1: (0.7, False)}
     assert read_rows(tmp_path / "rows.parquet").num_rows == 8
+
+
+def test_a_guard_that_refuses_everything_lets_nothing_through_whatever_reconciling_gains(tmp_path):
+    def shares(verdicts):
+        study = Study("x", tmp_path / str(verdicts), object.__new__(Catalog), Scale.TINY, 0, tmp_path)
+        scores = ((ttt_harm.BEFORE, 0.70), (ttt_harm.RECONCILED, 0.80), (ttt_harm.UNGUARDED, 0.81))
+        for method, value in scores:
+            rows = [row(index, value, verdict) for index, verdict in enumerate(verdicts)]
+            study.keep(rows, method=method, test="Q")
+        ttt_harm.guarded(study, "Q")
+        collected = study.store.collect(study.finished, tmp_path / "rows.parquet").to_pylist()
+        found = {}
+        for each in collected:
+            found.setdefault(each["metric"], []).append(each["value"])
+        return {name: sum(values) / len(values) for name, values in found.items()}
+
+    assert shares((False, False))[ttt_harm.LET_THROUGH] == 0
+    assert shares((False, False))[ttt_harm.KEPT] == 1
+    assert shares((True, False))[ttt_harm.LET_THROUGH] == 0.5

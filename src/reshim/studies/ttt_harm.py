@@ -1,13 +1,15 @@
 """Does fitting the weights ever make a scan worse, and does the guard let the gains through?
 
 Paper   M. Z. Darestani, J. Liu and R. Heckel, ICML 2022 (arXiv:2204.07204), who hand out every adapted image.
-Claim   in distribution nothing is lost; at most 2 % of all slices lose 0.002 SSIM, and of the slices that
-        adapting without the guard improves by 0.005, at least 90 % are handed out improved by as much. The
-        same of ``--adapt auto``, which fits no weights, with runs that `reshim calibrate` has seen, and with
-        the same runs without their calibration, so that usual scans are left as they are.
-Data    knees and brains of the catalog, or simulated, at home and away; the networks of the ttt-* studies.
-        Simulated test subjects are the laboratory's and, for each network and what it meets, four more; the
-        alarm of each network is calibrated on forty others.
+Claim   in distribution nothing is lost; at most 2 % of all slices lose 0.002 SSIM and none 0.01, and of the
+        slices that adapting without the guard improves by 0.005, the guard lets at least 90 % through: to
+        refuse everything does not pass. What is refused is reconciled, which may gain as much: how many of
+        those slices are handed out improved is a claim of its own. The same of ``--adapt auto``, which fits
+        no weights, with runs that `reshim calibrate` has seen, and with the same runs without their
+        calibration, so that usual scans are left as they are.
+Data    U-nets of knees and brains of the catalog, or simulated, at home and on the four shifts of the ttt-*
+        studies, of them acceleration both ways. Simulated test subjects are the laboratory's and, for each
+        network and what it meets, four more; the alarm of each network is calibrated on forty others.
 Cost    about 85 minutes on one core that other work shared, its four networks among them; --tiny: minutes.
 Run     reshim study ttt-harm
 """
@@ -47,9 +49,9 @@ AT_HOME = (lab.KNEE_PD, lab.BRAIN_T2)
 AWAY = (
     (lab.KNEE_PD, lab.BRAIN_T2),
     (lab.KNEE_PD, TWO),
-    (lab.KNEE_PD, lab.KNEE_PD_15),
+    (lab.KNEE_PDFS, lab.KNEE_PD_15),
     (lab.BRAIN_T2, lab.BRAIN_T1),
-    (lab.BRAIN_T2, lab.KNEE_PD),
+    (TWO, lab.KNEE_PD),
 )
 LOSS, GREAT_LOSS, GAIN = 0.002, 0.01, 0.005
 
@@ -66,6 +68,7 @@ NOT_CALIBRATED = "auto, not calibrated"
 GUARDED, UNGUARDED = "fitted and reconciled, guarded", "fitted and reconciled, without the guard"
 LOSERS, GREAT_LOSERS = "loses more than 0.002", "loses more than 0.01"
 LET_THROUGH, FITS = "let through of the gains", "let through of what fitting gains over reconciling"
+KEPT = "handed out with the gain"
 MENDED = "let through of what reconciling gains"
 
 
@@ -147,9 +150,15 @@ CLAIMS = (
     ),
     at_least(
         "let-through",
-        "of the slices on which adapting gains 0.005, at least 90 % are handed out with that gain",
+        "the guard lets through at least 90 % of the slices on which adapting gains 0.005",
         GUARDED,
         LET_THROUGH,
+    ),
+    at_least(
+        "gains-kept",
+        "let through or reconciled, at least 90 % of those slices are handed out with that gain",
+        GUARDED,
+        KEPT,
     ),
     at_least(
         "fits-let-through",
@@ -232,7 +241,8 @@ def guarded(study: Study, test: str) -> None:
             new = given["value"]
             judged = _losses(old, new)
             if free["value"] >= old + GAIN:
-                judged[LET_THROUGH] = float(new >= old + GAIN)
+                judged[LET_THROUGH] = float(given["adapted"])
+                judged[KEPT] = float(new >= old + GAIN)
             if free["value"] >= reconciled["value"] + GAIN:
                 judged[FITS] = float(given["adapted"])
             rows += [{**free, "metric": name, "value": value} for name, value in judged.items()]
@@ -293,7 +303,7 @@ def page(study: Study) -> tuple[Block, ...]:
     lost = {method: worst(study, method) for method in (GUARDED, AUTO, NOT_CALIBRATED)}
     shares = (
         *(Choice(f"guarded: {name}", {"method": GUARDED, "metric": name})
-          for name in (LOSERS, GREAT_LOSERS, LET_THROUGH, FITS)),
+          for name in (LOSERS, GREAT_LOSERS, LET_THROUGH, KEPT, FITS)),
         *(Choice(f"reconciled: {name}", {"method": RECONCILED, "metric": name})
           for name in (LOSERS, GREAT_LOSERS)),
         *(Choice(f"{method}: {name}", {"method": method, "metric": name})
