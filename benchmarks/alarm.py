@@ -55,7 +55,7 @@ HELD_OUT = (
     ("prostate-t2-3t", "pelvis-t2-3t"),
     ("heart-sax-1.5t", "heart-4ch-1.5t"),
 )
-"""Within an anatomy, of protocols in neither `PAIRS` nor `shift-alarm`. What they cost a network is not known."""
+"""Within an anatomy, of protocols in neither `PAIRS` nor `shift-alarm`; what they cost is not known."""
 
 SCHEME = Scheme("equispaced", 4)
 MASK_SEED = 1
