@@ -26,7 +26,7 @@ from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, Matrix
 from reshim.seeds import generator_of
 from reshim.studies import lab
 from reshim.studies.diverse import compare, learning_curves
-from reshim.studies.embedded import Embedded
+from reshim.studies.embedded import Embedded, Need
 from reshim.studies.lab import NAMES, SHOWN, Distribution, on
 from reshim.studies.scale import Scale
 from reshim.studies.similarity import images
@@ -124,7 +124,13 @@ def retrieved(
 
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*POOL, *TARGETS, scale=scale)
+    pool, wanted = ([each.need() for each in some] for some in (POOL, TARGETS))
+    needs = (
+        Need.any_of(pool, "train", "val"),
+        Need.any_of(wanted, "val"),
+        *(target.need("test") for target in TARGETS),
+    )
+    return lab.embedded(*POOL, *TARGETS, scale=scale, needs=needs)
 
 
 def run(study: Study) -> None:

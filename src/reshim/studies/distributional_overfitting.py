@@ -154,7 +154,11 @@ def choose(trajectories: list[Trajectory], tolerance: float = TOLERANCE) -> Earl
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
     pairs = TO_CHOOSE + TO_JUDGE
-    return lab.embedded(*(each for pair in pairs for each in (pair.home, pair.away)), scale=scale)
+    watched = tuple(pair.away.need("val") for pair in pairs)
+    trained = tuple(pair.home.need("train", "val") for pair in pairs)
+    scored = tuple(each.need("test") for pair in TO_JUDGE for each in (pair.home, pair.away))
+    distributions = (each for pair in pairs for each in (pair.home, pair.away))
+    return lab.embedded(*distributions, scale=scale, needs=(*trained, *watched, *scored))
 
 
 def run(study: Study) -> None:

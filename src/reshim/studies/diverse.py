@@ -29,6 +29,7 @@ from reshim.evaluation.quantities import (
     ShareAbove,
     Worst,
 )
+from reshim.evaluation.run import LeftOut
 from reshim.report.blocks import (
     Block,
     Choice,
@@ -42,7 +43,9 @@ from reshim.report.blocks import (
 )
 from reshim.studies.alone import AtWork
 from reshim.studies.crowd import one_of_each
+from reshim.studies.embedded import Need
 from reshim.studies.lab import EVALUATION, NAMES, SETTINGS, SHOWN, Distribution, any_of, on, training
+from reshim.studies.needs import lacking
 from reshim.studies.study import Study
 from reshim.training.run_folder import Trained
 from reshim.types import Reconstructor
@@ -150,6 +153,11 @@ class OneForAll:
     def tests(self) -> tuple[Distribution, ...]:
         """The distributions that are scored on."""
         return self.union.distributions
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """All of them, to train on and to score on."""
+        return tuple(test.need() for test in self.tests)
 
     def claims(self) -> tuple[Claim, ...]:
         """As good as each specialist at home; better than any of them where it is worst."""
@@ -270,6 +278,11 @@ class HeldOut:
     def union(self) -> Part:
         """All that is trained on."""
         return Part(f"all {len(self.singles)}", self.singles)
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """The singles to train on and to score on, the others to score on."""
+        return (*(each.need() for each in self.singles), *(each.need("test") for each in self.held_out))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -435,6 +448,22 @@ class HeldOut:
             y_label="mean of the held-out distributions",
             each="test",
         )
+
+
+Question: TypeAlias = OneForAll | HeldOut
+
+
+def answerable(study: Study, questions: Sequence[Question]) -> tuple[Question, ...]:
+    """Those whose scans the catalog has; the others are left out, named by what is missing.
+
+    Simulated scans answer every question.
+    """
+    if study.embedded:
+        return tuple(questions)
+    missing = {question.name: lacking(question.needs, study.catalog) for question in questions}
+    left_out = (LeftOut(f"question {name}", "; ".join(each)) for name, each in missing.items() if each)
+    study.left_out += [each for each in left_out if each not in study.left_out]
+    return tuple(question for question in questions if not missing[question.name])
 
 
 def looks_like(study: Study, away: str, by: str, shown: Sequence[str], whose: str) -> ImagesBlock:

@@ -10,7 +10,7 @@ Run     reshim study diverse-anatomy
 
 from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
-from reshim.studies.diverse import HeldOut, OneForAll, Part
+from reshim.studies.diverse import HeldOut, OneForAll, Part, answerable
 from reshim.studies.embedded import Embedded
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
@@ -23,7 +23,8 @@ KNEES = Part("knees", (lab.KNEE_PD, lab.KNEE_PDFS))
 BRAINS = Part("brains", (lab.BRAIN_T1, lab.BRAIN_T2, lab.BRAIN_FLAIR))
 TOGETHER = OneForAll("anatomy", (KNEES, BRAINS), NETWORKS)
 ELSEWHERE = HeldOut("knees-unseen", BRAINS.distributions, KNEES.distributions, NETWORKS)
-CLAIMS = (*TOGETHER.claims(), *ELSEWHERE.claims())
+QUESTIONS = (TOGETHER, ELSEWHERE)
+CLAIMS = tuple(claim for question in QUESTIONS for claim in question.claims())
 
 
 def embedded(scale: Scale) -> Embedded:
@@ -33,16 +34,17 @@ def embedded(scale: Scale) -> Embedded:
 
 def run(study: Study) -> None:
     """Train on knees, brains and both; and on one, two, three contrasts of brains for knees."""
-    TOGETHER.run(study)
-    ELSEWHERE.run(study)
+    for question in answerable(study, QUESTIONS):
+        question.run(study)
 
 
 def train(study: Study) -> None:
     """Train what `run` needs and no other process is at."""
-    for question in (TOGETHER, ELSEWHERE):
+    for question in answerable(study, QUESTIONS):
         question.train(study)
 
 
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, who was trained on what, what happens on the anatomy that was not seen."""
-    return (ClaimsBlock(), *TOGETHER.blocks(study), *ELSEWHERE.blocks(study))
+    asked = answerable(study, QUESTIONS)
+    return (ClaimsBlock(), *(block for question in asked for block in question.blocks(study)))

@@ -11,7 +11,7 @@ Run     reshim study diverse-contrast
 
 from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
-from reshim.studies.diverse import HeldOut, OneForAll, Part
+from reshim.studies.diverse import HeldOut, OneForAll, Part, answerable
 from reshim.studies.embedded import Embedded
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
@@ -30,7 +30,8 @@ BRAINS = OneForAll(
     "brains",
 )
 ELSEWHERE = HeldOut("flair-unseen", (lab.BRAIN_T1, lab.BRAIN_T2), (lab.BRAIN_FLAIR,), NETWORKS)
-CLAIMS = (*KNEES.claims(), *BRAINS.claims(), *ELSEWHERE.claims())
+QUESTIONS = (KNEES, BRAINS, ELSEWHERE)
+CLAIMS = tuple(claim for question in QUESTIONS for claim in question.claims())
 
 
 def embedded(scale: Scale) -> Embedded:
@@ -40,16 +41,17 @@ def embedded(scale: Scale) -> Embedded:
 
 def run(study: Study) -> None:
     """Train on each contrast and on all of an anatomy; score all on all, and on FLAIR unseen."""
-    for question in (KNEES, BRAINS, ELSEWHERE):
+    for question in answerable(study, QUESTIONS):
         question.run(study)
 
 
 def train(study: Study) -> None:
     """Train what `run` needs and no other process is at."""
-    for question in (KNEES, BRAINS, ELSEWHERE):
+    for question in answerable(study, QUESTIONS):
         question.train(study)
 
 
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, knees, brains, and the contrast that was not seen."""
-    return (ClaimsBlock(), *KNEES.blocks(study), *BRAINS.blocks(study), *ELSEWHERE.blocks(study))
+    asked = answerable(study, QUESTIONS)
+    return (ClaimsBlock(), *(block for question in asked for block in question.blocks(study)))

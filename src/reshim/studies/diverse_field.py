@@ -10,7 +10,7 @@ Run     reshim study diverse-field
 
 from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
-from reshim.studies.diverse import HeldOut, OneForAll, Part
+from reshim.studies.diverse import HeldOut, OneForAll, Part, answerable
 from reshim.studies.embedded import Embedded
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
@@ -23,7 +23,8 @@ HIGH = Part("3 T", (lab.KNEE_PD, lab.BRAIN_T2))
 LOW = Part("1.5 T", (lab.KNEE_PD_15, lab.BRAIN_T2_15))
 TOGETHER = OneForAll("field", (HIGH, LOW), NETWORKS)
 ELSEWHERE = HeldOut("low-field-unseen", HIGH.distributions, LOW.distributions, NETWORKS)
-CLAIMS = (*TOGETHER.claims(), *ELSEWHERE.claims())
+QUESTIONS = (TOGETHER, ELSEWHERE)
+CLAIMS = tuple(claim for question in QUESTIONS for claim in question.claims())
 
 
 def embedded(scale: Scale) -> Embedded:
@@ -33,16 +34,17 @@ def embedded(scale: Scale) -> Embedded:
 
 def run(study: Study) -> None:
     """Train on 3 T, 1.5 T and both; and on knees, brains and both at 3 T for 1.5 T."""
-    TOGETHER.run(study)
-    ELSEWHERE.run(study)
+    for question in answerable(study, QUESTIONS):
+        question.run(study)
 
 
 def train(study: Study) -> None:
     """Train what `run` needs and no other process is at."""
-    for question in (TOGETHER, ELSEWHERE):
+    for question in answerable(study, QUESTIONS):
         question.train(study)
 
 
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, who was trained on what, what happens at the field that was not seen."""
-    return (ClaimsBlock(), *TOGETHER.blocks(study), *ELSEWHERE.blocks(study))
+    asked = answerable(study, QUESTIONS)
+    return (ClaimsBlock(), *(block for question in asked for block in question.blocks(study)))

@@ -14,7 +14,7 @@ Run     reshim study diverse-forward-model
 from reshim.acquire import Scheme
 from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
-from reshim.studies.diverse import HeldOut, OneForAll, Part
+from reshim.studies.diverse import HeldOut, OneForAll, Part, answerable
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import Distribution
 from reshim.studies.scale import Scale
@@ -65,16 +65,17 @@ def embedded(scale: Scale) -> Embedded:
 
 def run(study: Study) -> None:
     """Train under each rate, each mask and each coil array, and under all; score all under all and unseen."""
-    for question in QUESTIONS:
+    for question in answerable(study, QUESTIONS):
         question.run(study)
 
 
 def train(study: Study) -> None:
     """Train what `run` needs and no other process is at."""
-    for question in QUESTIONS:
+    for question in answerable(study, QUESTIONS):
         question.train(study)
 
 
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, then rates, masks and coils."""
-    return (ClaimsBlock(), *(block for question in QUESTIONS for block in question.blocks(study)))
+    asked = answerable(study, QUESTIONS)
+    return (ClaimsBlock(), *(block for question in asked for block in question.blocks(study)))

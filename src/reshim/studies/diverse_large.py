@@ -40,7 +40,7 @@ CLAIMS = (*LARGE.claims(), *LARGE.at_home())
 
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*LARGE.singles, *LARGE.held_out, scale=scale)
+    return lab.embedded(*LARGE.singles, *LARGE.held_out, scale=scale, needs=LARGE.needs)
 
 
 def run(study: Study) -> None:

@@ -13,7 +13,7 @@ Run     reshim study diverse-scanner
 
 from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
-from reshim.studies.diverse import HeldOut, OneForAll, Part
+from reshim.studies.diverse import HeldOut, OneForAll, Part, answerable
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import Distribution
 from reshim.studies.scale import Scale
@@ -35,26 +35,29 @@ THIRD = _scanner("scanner C", "3T C", "Prisma_fit", "brain-t2-3t-c")
 FOURTH = _scanner("scanner D, another field", "0.3T", "Aera", "brain-t2-0.3t")
 TOGETHER = OneForAll("scanner", (Part.of(FIRST), Part.of(SECOND)), NETWORKS)
 ELSEWHERE = HeldOut("scanner-unseen", (FIRST, SECOND), (THIRD, FOURTH), NETWORKS)
-CLAIMS = (*TOGETHER.claims(), *ELSEWHERE.claims())
+QUESTIONS = (TOGETHER, ELSEWHERE)
+CLAIMS = tuple(claim for question in QUESTIONS for claim in question.claims())
 
 
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(FIRST, SECOND, THIRD, FOURTH, scale=scale)
+    needs = (*TOGETHER.needs, *ELSEWHERE.needs)
+    return lab.embedded(FIRST, SECOND, THIRD, FOURTH, scale=scale, needs=needs)
 
 
 def run(study: Study) -> None:
     """Train on either scanner and on both; score on them and on those that were not seen."""
-    TOGETHER.run(study)
-    ELSEWHERE.run(study)
+    for question in answerable(study, QUESTIONS):
+        question.run(study)
 
 
 def train(study: Study) -> None:
     """Train what `run` needs and no other process is at."""
-    for question in (TOGETHER, ELSEWHERE):
+    for question in answerable(study, QUESTIONS):
         question.train(study)
 
 
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, who was trained on what, what happens on scanners that were not seen."""
-    return (ClaimsBlock(), *TOGETHER.blocks(study), *ELSEWHERE.blocks(study))
+    asked = answerable(study, QUESTIONS)
+    return (ClaimsBlock(), *(block for question in asked for block in question.blocks(study)))

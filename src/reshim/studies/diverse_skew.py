@@ -132,7 +132,7 @@ CLAIMS = tuple(claim for skew in SKEWS for network in NETWORKS for claim in skew
 
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*ELSEWHERE.singles, *ELSEWHERE.held_out, scale=scale)
+    return lab.embedded(*ELSEWHERE.singles, *ELSEWHERE.held_out, scale=scale, needs=ELSEWHERE.needs)
 
 
 def run(study: Study) -> None:

@@ -1,14 +1,32 @@
 """The simulated scans that a study runs on where no catalog is given, shared by all studies of one size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from reshim.catalog import Catalog
+from reshim.catalog.splits import SPLITS
 from reshim.progress import steps
 from reshim.simulation.write import simulate
 from reshim.studies.alone import alone
+
+
+@dataclass(frozen=True)
+class Need:
+    """Scans that a catalog must have, where one is given: a filter, and the splits that must not be empty."""
+
+    label: str
+    where: str
+    splits: tuple[str, ...] = SPLITS
+    """Empty: a subject in any split will do."""
+
+    @classmethod
+    def any_of(cls, needs: "Sequence[Need]", *splits: str) -> "Need":
+        """That of a study which takes them all together."""
+        where = " or ".join(dict.fromkeys(f"({need.where})" for need in needs))
+        return cls(" or ".join(need.label for need in needs), where, splits or SPLITS)
 
 
 @dataclass(frozen=True)
@@ -27,6 +45,9 @@ class Embedded:
 
     twins: bool = False
     """Whether every subject is there twice, in the folders ``healthy`` and ``lesions``."""
+
+    needs: tuple[Need, ...] = ()
+    """What is asked of a catalog that is given instead."""
 
 
 def catalog_of(data: Embedded, shared: Path, catalog: Path, seed: int) -> Catalog:

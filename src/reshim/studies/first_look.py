@@ -35,7 +35,7 @@ from reshim.report.blocks import (
     TextBlock,
 )
 from reshim.studies import lab
-from reshim.studies.embedded import Embedded
+from reshim.studies.embedded import Embedded, Need
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.training.joint import Joint
@@ -46,6 +46,7 @@ TITLE = "A first look: knees, brains and the gap between them"
 PAPER = "Lin and Heckel, ICML 2024; Darestani, Liu and Heckel, ICML 2022"
 
 KNEES, BRAINS = "anatomy = 'knee'", "anatomy = 'brain'"
+NEEDS = (Need("knees", KNEES), Need("brains", BRAINS))
 BOTH = "anatomy in ('knee', 'brain')"
 NETWORK = "unrolled-tiny"
 SCHEME = Scheme("equispaced", acceleration=4)
@@ -73,10 +74,10 @@ def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
     if scale.tiny:
         return Embedded(
-            ("knee-pd-3t", "brain-t2-3t"), subjects=8, matrix=48, slices=2, shares=(0.25, 0.25, 0.5)
+            ("knee-pd-3t", "brain-t2-3t"), 8, matrix=48, slices=2, shares=(0.25, 0.25, 0.5), needs=NEEDS
         )
     return Embedded(
-        ("knee-pd-3t", "brain-t2-3t"), subjects=22, matrix=96, slices=6, shares=(0.64, 0.09, 0.27)
+        ("knee-pd-3t", "brain-t2-3t"), 22, matrix=96, slices=6, shares=(0.64, 0.09, 0.27), needs=NEEDS
     )
 
 

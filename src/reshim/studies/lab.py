@@ -16,7 +16,7 @@ from reshim.classical.sense import Sense
 from reshim.evaluation.quantities import Score, score
 from reshim.evaluation.run import Evaluation
 from reshim.report.blocks import Choice
-from reshim.studies.embedded import Embedded
+from reshim.studies.embedded import Embedded, Need
 from reshim.studies.scale import EPOCHS, FULL, Scale
 from reshim.training.objectives import Supervised
 from reshim.training.settings import TrainingSettings
@@ -79,6 +79,10 @@ class Distribution:
         """The same scans undersampled in another way, which is another distribution."""
         return replace(self, scheme=scheme, label=label)
 
+    def need(self, *splits: str) -> Need:
+        """What is asked of a catalog: a subject in each of these splits; of all three if none is named."""
+        return Need(self.label, self.where, splits) if splits else Need(self.label, self.where)
+
     @property
     def test(self) -> Choice:
         """The rows that were scored on it."""
@@ -111,9 +115,14 @@ BRAIN_FLAIR, BRAIN_FLAIR_15 = _of("brain", "FLAIR", "3"), _of("brain", "FLAIR", 
 
 
 def embedded(*distributions: Distribution, scale: Scale, **changes: Any) -> Embedded:
-    """The simulated scans of these distributions, at the size that all studies share."""
+    """The simulated scans of these distributions, at the size that all studies share.
+
+    A catalog that is given instead must have each of them in every split, unless `changes` say otherwise
+    (`needs`).
+    """
     protocols = tuple(dict.fromkeys(distribution.protocol for distribution in distributions))
-    return replace(SCANS[scale], protocols=protocols, **changes)
+    needs = tuple(distribution.need() for distribution in distributions)
+    return replace(SCANS[scale], **{"protocols": protocols, "needs": needs, **changes})
 
 
 def training(scale: Scale, network: str = "unrolled-tiny", **changes: Any) -> TrainingSettings:

@@ -54,7 +54,8 @@ TWO_HOMES = (*families.NETWORKS, *TUNED)
 
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(HOME, *SCANS, scale=scale)
+    needs = (HOME.need(), AWAY.need(), *(shift.need("test") for shift in SCANS))
+    return lab.embedded(HOME, *SCANS, scale=scale, needs=needs)
 
 
 def cost(method: str) -> Difference:

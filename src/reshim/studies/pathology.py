@@ -25,7 +25,7 @@ from reshim.simulation.protocols import protocol_of
 from reshim.studies import lab
 from reshim.studies.crowd import crowd
 from reshim.studies.diverse import learning_curves
-from reshim.studies.embedded import Embedded
+from reshim.studies.embedded import Embedded, Need
 from reshim.studies.lab import EVALUATION, NAMES, Distribution, on
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
@@ -146,7 +146,10 @@ def _among(names: Iterable[str]) -> str:
 
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*TESTS, scale=scale, twins=True, slices=SLICES // 2 if scale.tiny else SLICES)
+    everything = Need.any_of([test.need() for test in TESTS], "train", "val")
+    needs = (everything, *(test.need("test") for test in TESTS))
+    slices = SLICES // 2 if scale.tiny else SLICES
+    return lab.embedded(*TESTS, scale=scale, twins=True, slices=slices, needs=needs)
 
 
 def run(study: Study) -> None:

@@ -27,7 +27,7 @@ from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, ImagesB
 from reshim.report.pictures import save_example
 from reshim.scans import load, open_scan
 from reshim.studies import lab
-from reshim.studies.embedded import Embedded
+from reshim.studies.embedded import Embedded, Need
 from reshim.studies.examples import already_kept, kept_in, median_and_worst
 from reshim.studies.repeats import ERROR, SPREAD, Repeats, key_of, maps_of, rows_of
 from reshim.studies.scale import Scale
@@ -62,6 +62,7 @@ def embedded(scale: Scale) -> Embedded:
         matrix=lab.SCANS[scale].matrix,
         slices=1,
         shares=(0.2, 0.2, 0.6),
+        needs=(Need("knees", KNEES, ()),),
     )
 
 

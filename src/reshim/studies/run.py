@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from reshim.catalog import Catalog
 from reshim.evaluation.claims import Claim, judge, write_summary
-from reshim.report.blocks import Block, MadeBlock, Page
+from reshim.report.blocks import Block, MadeBlock, Page, TextBlock
 from reshim.report.made import made
 from reshim.report.page import draw
 from reshim.report.page_file import write_page
 from reshim.rows import read_rows, write_table
 from reshim.studies.beside import train_beside
 from reshim.studies.embedded import catalog_of
+from reshim.studies.needs import check_catalog
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.studies.took import Clock, total
@@ -85,9 +86,9 @@ def run_study(
             "last_run": {name: getattr(took, name) for name in ("seconds", "processor_seconds", "new")},
         },
     )
-    blocks: tuple[Block, ...] = (*recipe.page(study), _made(study, name, catalog))
+    blocks: tuple[Block, ...] = (*recipe.page(study), *_left_out(study), _made(study, name, catalog))
     write_page(folder, Page(name, recipe.TITLE, question_of(recipe), recipe.PAPER, blocks))
-    return Result(judged, draw(folder), [f"{scan.scan_id}: {scan.reason}" for scan in study.left_out])
+    return Result(judged, draw(folder), named(study))
 
 
 def study_of(
@@ -100,13 +101,20 @@ def study_of(
     shared: Path | None = None,
     device: str = "cpu",
 ) -> Study:
-    """What `run_study` hands to a recipe; scans are simulated where no catalog is given."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """What `run_study` hands to a recipe; scans are simulated where no catalog is given.
+
+    Raises
+    ------
+    UserError
+        If the catalog lacks what the study needs.
+    """
     shared = shared or folder
     if catalog is None:
         scans = catalog_of(recipe.embedded(scale), shared, folder / "catalog.parquet", seed)
     else:
         scans = Catalog.read(catalog)
+        check_catalog(name, recipe, recipe.embedded(scale), scans)
+    folder.mkdir(parents=True, exist_ok=True)
     return Study(name, folder, scans, scale, seed, shared, embedded=catalog is None, device=device)
 
 
@@ -122,6 +130,16 @@ def _train_only(study: Study, catalog: Path | None) -> list[str]:
 def question_of(recipe: ModuleType) -> str:
     """The first line of a recipe's docstring."""
     return (recipe.__doc__ or "").strip().splitlines()[0]
+
+
+def named(study: Study) -> list[str]:
+    """What was left out, and why."""
+    return [f"{each.scan_id}: {each.reason}" for each in study.left_out]
+
+
+def _left_out(study: Study) -> tuple[TextBlock, ...]:
+    """On the page too: a claim without an answer does not say by itself that nobody asked."""
+    return (TextBlock("Left out", paragraphs=tuple(named(study))),) if study.left_out else ()
 
 
 def _made(study: Study, name: str, catalog: Path | None) -> MadeBlock:

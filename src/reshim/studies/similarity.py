@@ -99,7 +99,9 @@ CLAIMS = claims(FEATURES)
 
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*LARGE.singles, *LARGE.held_out, scale=scale)
+    trained = tuple(single.need("train", "val") for single in LARGE.singles)
+    needs = (*trained, *(test.need("test") for test in LARGE.held_out))
+    return lab.embedded(*LARGE.singles, *LARGE.held_out, scale=scale, needs=needs)
 
 
 def run(study: Study) -> None:
