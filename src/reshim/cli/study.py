@@ -48,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="train what the study needs and no other process is at just now, and stop",
     )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="diverse-*: train everything N times, seeds --seed, --seed + 1, …; intervals are over them too "
+        "(default: as often as the study says, which is once for most)",
+    )
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--tiny", action="store_true", help="the smallest form that runs every step")
     size.add_argument(
@@ -100,6 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("name a study; `reshim study --list` shows them")
     if arguments.name not in STUDIES:
         raise UserError(f"there is no study {arguments.name!r}; there are {sorted(STUDIES)}")
+    if arguments.seeds is not None:
+        _check_seeds(arguments.name, arguments.seeds)
     out = arguments.out or Path("runs") / arguments.name
     shared = arguments.shared or (Path("runs/shared") if arguments.out is None else out)
     recipe = recipe_of(arguments.name)
@@ -115,10 +124,10 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.train_only:
         checked_processes(recipe, 2)
-        train_what_is_free(study_of(*asked), recipe)
+        train_what_is_free(study_of(*asked, seeds=arguments.seeds), recipe)
         return 0
     with _ending_in_order():
-        result = run_study(*asked, checked_processes(recipe, arguments.processes))
+        result = run_study(*asked, checked_processes(recipe, arguments.processes), arguments.seeds)
     table = Table("claim", "holds", "value", "95 % interval", "rule", box=None)
     for claim in result.claims:
         table.add_row(
@@ -133,6 +142,18 @@ def run(arguments: argparse.Namespace) -> int:
     for line in result.left_out:
         console.print(f"left out {line}", style="yellow", markup=False)
     return 3 if result.left_out else 0
+
+
+def _check_seeds(name: str, seeds: int) -> None:
+    from reshim.errors import UserError
+
+    if seeds < 1:
+        raise UserError(f"--seeds is {seeds}; give at least 1")
+    if not name.startswith("diverse-"):
+        raise UserError(
+            f"--seeds {seeds} is for the diverse-* studies, and {name} trains each network once; run it "
+            "again with --seed 1, --seed 2, … and an --out for each"
+        )
 
 
 def _number(value: float | None, unit: str) -> str:

@@ -81,13 +81,16 @@ class Part:
     def train(
         self, study: Study, network: str, share: float = 1.0, label: str = "", seed: int = 0
     ) -> Trained:
-        """Train on it: every scan is seen under every scheme as often as a specialist sees its own."""
+        """Train on it: every scan is seen under every scheme as often as a specialist sees its own.
+
+        `seed` is counted from the study's.
+        """
         schemes = tuple(dict.fromkeys(each.scheme for each in self.distributions))
         settings = training(study.scale, network, schemes=schemes, seed=seed)
         settings = replace(settings, epochs=(settings.epochs or 1) * len(schemes))
         label = label or called(network, self, share)
         return study.train(
-            f"{label}, training seed {seed}" if seed else label,
+            f"{label}, training seed {study.seed + seed}" if seed else label,
             network,
             self.where,
             settings,
@@ -100,6 +103,16 @@ def called(network: str, part: Part, share: float = 1.0) -> str:
     """What rows call the network that was trained on a part."""
     size = "" if share == 1 else f", 1/{round(1 / share)}"
     return f"{NAMES[network]}: {part.label}{size}"
+
+
+def seeds_of(study: Study, recipe: int = 1) -> range:
+    """Trainings of everything, counted from the study's seed: as many as were asked for, or the recipe says.
+
+    Tiny: two at most, which shows that several run.
+    """
+    if study.seeds is not None:
+        return range(study.seeds)
+    return range(min(recipe, 2) if study.tiny else recipe)
 
 
 def compare(
@@ -227,9 +240,7 @@ class OneForAll:
                     self.union.train, study, network, 1 / len(self.parts), self._matched(network), seed
                 ),
             }
-            for network, seed in product(
-                self.networks, range(min(self.seeds, 2) if study.tiny else self.seeds)
-            )
+            for network, seed in product(self.networks, seeds_of(study, self.seeds))
         ]
 
     def _matched(self, network: str) -> str:
@@ -376,18 +387,18 @@ class HeldOut:
 
     def run(self, study: Study) -> None:
         """Train singles and union at every size; score at home and on what is held out."""
-        for network in self.networks:
-            methods = {name: train() for name, train in self._trainings(study, network).items()}
+        for network, seed in product(self.networks, seeds_of(study)):
+            methods = {name: train() for name, train in self._trainings(study, network, seed).items()}
             compare(study, methods, (*self.singles, *self.held_out))
 
     def train(self, study: Study) -> None:
         """Train what `run` needs and no other process is at."""
-        for network in self.networks:
-            train_what_is_free(self._trainings(study, network))
+        for network, seed in product(self.networks, seeds_of(study)):
+            train_what_is_free(self._trainings(study, network, seed))
 
-    def _trainings(self, study: Study, network: str) -> Trainings:
+    def _trainings(self, study: Study, network: str, seed: int) -> Trainings:
         return {
-            called(network, part, share): partial(part.train, study, network, share)
+            called(network, part, share): partial(part.train, study, network, share, seed=seed)
             for part in (*self.parts, self.union)
             for share in self.shares
         }

@@ -27,6 +27,7 @@ from reshim.studies.diverse import (
     compare,
     learning_curves,
     looks_like,
+    seeds_of,
     train_what_is_free,
 )
 from reshim.studies.embedded import Embedded
@@ -103,25 +104,29 @@ class Skew:
             ),
         )
 
-    def run(self, study: Study, network: str) -> None:
+    def run(self, study: Study, network: str, seed: int) -> None:
         """Train on many and few, on the few, and on all of each; score all on both."""
-        methods = {name: train() for name, train in self.trainings(study, network).items()}
+        methods = {name: train() for name, train in self.trainings(study, network, seed).items()}
         compare(study, methods, (*self.many.distributions, *self.few.distributions))
         joint = self.joint(network)
         compare(study, {joint: methods[joint]}, ELSEWHERE.held_out)
 
-    def trainings(self, study: Study, network: str) -> Trainings:
+    def trainings(self, study: Study, network: str, seed: int) -> Trainings:
         """Of many and few, of the few, and of all of each."""
-        settings = lab.training(study.scale, network)
+        settings = lab.training(study.scale, network, seed=seed)
         shares = {self.many.where: 1.0, self.few.where: FEW}
         everywhere = dict.fromkeys(shares)
         joint, made = self.joint(network), lab.SETTINGS.get(network)
+        kept = f"{joint}, training seed {study.seed + seed}" if seed else joint
         return {
             joint: lambda: study.train(
-                joint, network, everywhere, settings, network_settings=made, share=shares
+                kept, network, everywhere, settings, network_settings=made, share=shares
             ),
-            self.alone(network): partial(self.few.train, study, network, FEW, self.alone(network)),
-            **{called(network, part): partial(part.train, study, network) for part in (self.many, self.few)},
+            self.alone(network): partial(self.few.train, study, network, FEW, self.alone(network), seed),
+            **{
+                called(network, part): partial(part.train, study, network, seed=seed)
+                for part in (self.many, self.few)
+            },
         }
 
 
@@ -137,15 +142,15 @@ def embedded(scale: Scale) -> Embedded:
 
 def run(study: Study) -> None:
     """Both ways round, for each network; then all on the field that was not seen."""
-    for skew, network in product(SKEWS, NETWORKS):
-        skew.run(study, network)
+    for skew, network, seed in product(SKEWS, NETWORKS, seeds_of(study)):
+        skew.run(study, network, seed)
     ELSEWHERE.run(study)
 
 
 def train(study: Study) -> None:
     """Train what `run` needs and no other process is at."""
-    for skew, network in product(SKEWS, NETWORKS):
-        train_what_is_free(skew.trainings(study, network))
+    for skew, network, seed in product(SKEWS, NETWORKS, seeds_of(study)):
+        train_what_is_free(skew.trainings(study, network, seed))
     ELSEWHERE.train(study)
 
 

@@ -43,14 +43,16 @@ def run_study(
     shared: Path | None = None,
     device: str = "cpu",
     processes: int = 1,
+    seeds: int | None = None,
 ) -> Result:
     """Run a recipe from data to page; what is finished, here or for another study, is not done again.
 
     `shared` is where scans, models and rows lie; the study's own folder by default. `processes` train side
-    by side, where the recipe says what it trains.
+    by side, where the recipe says what it trains. `seeds` trainings of everything are made by a study of
+    diverse data, from `seed` on.
     """
     clock = Clock.started()
-    study = study_of(name, recipe, folder, catalog, scale, seed, shared, device)
+    study = study_of(name, recipe, folder, catalog, scale, seed, shared, device, seeds)
     scans = study.catalog
     before = study.store.keys()
     try:
@@ -100,6 +102,7 @@ def study_of(
     seed: int = 0,
     shared: Path | None = None,
     device: str = "cpu",
+    seeds: int | None = None,
 ) -> Study:
     """What `run_study` hands to a recipe; scans are simulated where no catalog is given.
 
@@ -115,7 +118,8 @@ def study_of(
         scans = Catalog.read(catalog)
         check_catalog(name, recipe, recipe.embedded(scale), scans)
     folder.mkdir(parents=True, exist_ok=True)
-    return Study(name, folder, scans, scale, seed, shared, embedded=catalog is None, device=device)
+    simulated = catalog is None
+    return Study(name, folder, scans, scale, seed, shared, simulated, device, seeds)
 
 
 def _train_only(study: Study, catalog: Path | None) -> list[str]:
@@ -124,6 +128,7 @@ def _train_only(study: Study, catalog: Path | None) -> list[str]:
     scans = [] if catalog is None else ["--catalog", str(catalog)]
     places = ["--out", str(study.folder), "--shared", str(study.shared)]
     other = ["--seed", str(study.seed), "--device", study.device]
+    other += [] if study.seeds is None else ["--seeds", str(study.seeds)]
     return ["study", study.name, "--train-only", *size, *scans, *places, *other]
 
 
@@ -145,6 +150,7 @@ def _left_out(study: Study) -> tuple[TextBlock, ...]:
 def _made(study: Study, name: str, catalog: Path | None) -> MadeBlock:
     size = "" if study.scale is Scale.EMBEDDED else f" --{study.scale.value}"
     flags = (f" --catalog {catalog}" if catalog else "") + size
+    flags += "" if study.seeds is None else f" --seeds {study.seeds}"
     settings = {label: dict(run.settings["training"]) for label, run in study.runs.items()}
     return made(f"reshim study {name}{flags} --seed {study.seed}", settings, time.strftime("%Y-%m-%d"))
 

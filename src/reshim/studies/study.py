@@ -61,6 +61,9 @@ class Study:
     device: str = "cpu"
     """Where networks are trained, fitted and run."""
 
+    seeds: int | None = None
+    """How often a study of diverse data trains everything; None: as often as its recipe says."""
+
     waits: bool = True
     """Whether `train` waits for another process that trains the same model just now."""
 
@@ -116,6 +119,8 @@ class Study:
             for another study, its model is taken.
         where
             A filter, or filters with the weight that each has in a mixture (None: every slice alike).
+        settings
+            Its seed is counted from the study's: seed 0 is the study's own, 1 the next one.
         start, fallback
             Labels of models of this study: whose weights are the first ones, and whose model is handed out
             where adaptation shows no gain.
@@ -149,6 +154,7 @@ class Study:
             validation = [reader.record(record) for record in validation]
         looked_at = {name: self.scans(filter_, "val") for name, filter_ in (watch or {}).items()}
         network = self.scale.network(network)
+        settings = replace(settings, seed=self.seed + settings.seed)
         lent = [self.runs[name] for name in (start, fallback) if name is not None]
         key = digest(
             network,

@@ -49,7 +49,8 @@ class Clock:
     def note(self, study: Study, catalog: Path | None, before: frozenset[str]) -> Took:
         """Write down what this run took; `before` are the keys whose rows stood at its start."""
         took = Took(
-            {"scale": study.scale.value, "seed": study.seed, "catalog": catalog and str(catalog)},
+            {"scale": study.scale.value, "seed": study.seed, "catalog": catalog and str(catalog)}
+            | ({} if study.seeds is None else {"seeds": study.seeds}),
             round(time.perf_counter() - self.wall, 1),
             round(_processor() - self.processor, 1),
             len({key for key, _ in study.finished} - before),
