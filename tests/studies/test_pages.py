@@ -35,3 +35,39 @@ def test_a_page_begins_with_claims_and_has_a_table_and_images(name, study):
     assert isinstance(blocks[0], ClaimsBlock)
     assert any(isinstance(block, TableBlock) for block in blocks)
     assert name in WITHOUT_IMAGES or any(isinstance(block, ImagesBlock) for block in blocks)
+
+
+COMPARED = (
+    "adversarial",
+    "diverse-anatomy",
+    "diverse-contrast",
+    "diverse-field",
+    "diverse-forward-model",
+    "diverse-large",
+    "diverse-scanner",
+    "diverse-skew",
+    "jittering",
+    "natural-shift",
+    "small-features",
+    "stress",
+)
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_tables_compare_to_a_row_that_they_have(name, study):
+    tables = [block for block in recipe_of(name).page(study) if isinstance(block, TableBlock)]
+    compared = [table for table in tables if table.compare_to]
+    assert compared
+    for table in compared:
+        labels = [row.label for row in table.rows]
+        assert table.compare_to in labels
+        assert len(set(labels)) == len(labels)
+        assert "Holm" in table.note
+
+
+@pytest.mark.parametrize("name", ["diverse-large", "diverse-skew"])
+def test_a_network_of_one_kind_is_compared_to_one_of_its_kind(name, study):
+    tables = [block for block in recipe_of(name).page(study) if isinstance(block, TableBlock)]
+    assert len(tables) == 4
+    for table in tables:
+        assert {row.label.split(":")[0] for row in table.rows} == {table.compare_to.split(":")[0]}

@@ -7,7 +7,7 @@ Claim   on data that were zero-padded or otherwise processed, methods seem bette
 Data    knees (PD, 1.5 T, where noise counts): as measured, zero-padded, without phase, denoised; every method
         trained and tuned on raw scans, and two networks and the L1-wavelet method on each kind of processed
         ones, too.
-Cost    about 30 minutes on one core; --tiny: minutes.
+Cost    about 17 minutes on one core; --tiny: minutes.
 Run     reshim study data-crimes
 """
 

@@ -252,7 +252,7 @@ class OneForAll:
         return (*trained, self._matched(network))
 
     def blocks(self, study: Study) -> tuple[Block, ...]:
-        """A matrix for each network, images of the first, training curves, the table to copy."""
+        """A matrix for each network, images of the first, training curves, the tables to copy."""
         tests = tuple(test.test for test in self.tests)
         matrices = tuple(
             MatrixBlock(
@@ -270,8 +270,11 @@ class OneForAll:
         shown = tuple(called(first, part) for part in (self.parts[0], self.union, self.parts[-1]))
         images = looks_like(study, away, called(first, self.union), shown, "of all")
         runs = [label for network in self.networks for label in self.methods(network)]
-        table = TableBlock("The table to copy", rows=_choices(runs), columns=tests, where=SHOWN)
-        return (*matrices, images, learning_curves(study, runs), table)
+        tables = tuple(
+            to_copy(network, self.methods(network), tests, called(network, self.union))
+            for network in self.networks
+        )
+        return (*matrices, images, learning_curves(study, runs), *tables)
 
 
 @dataclass(frozen=True)
@@ -415,11 +418,18 @@ class HeldOut:
         shown = tuple(called(first, part) for part in (self.parts[0], self.union, self.parts[-1]))
         return looks_like(study, away, called(first, self.union), shown, "of all")
 
-    def table(self) -> TableBlock:
-        """Every network's score on everything, to copy."""
-        labels = [called(network, part) for network in self.networks for part in (*self.parts, self.union)]
+    def tables(self) -> tuple[TableBlock, ...]:
+        """Every network's score on everything, to copy, beside the network of all."""
         tests = tuple(test.test for test in (*self.singles, *self.held_out))
-        return TableBlock("The table to copy", rows=_choices(labels), columns=tests, where=SHOWN)
+        return tuple(
+            to_copy(
+                network,
+                [called(network, part) for part in (*self.parts, self.union)],
+                tests,
+                called(network, self.union),
+            )
+            for network in self.networks
+        )
 
     def _matrix(self, network: str) -> MatrixBlock:
         return MatrixBlock(
@@ -483,6 +493,18 @@ def looks_like(study: Study, away: str, by: str, shown: Sequence[str], whose: st
         f"What it looks like: {away}",
         f"The slice with the median and the one with the worst score of the network {whose}.",
         examples=study.examples(away, by=by, labels=shown),
+    )
+
+
+def to_copy(network: str, methods: Sequence[str], tests: Sequence[Choice], compare_to: str) -> TableBlock:
+    """The scores of one kind of network, and each one's paired difference to the one of all."""
+    return TableBlock(
+        f"The table to copy: {NAMES[network]}",
+        f"Differences are to “{compare_to}”, paired over subjects; p is corrected by Holm over the table.",
+        rows=_choices(methods),
+        columns=tuple(tests),
+        where=SHOWN,
+        compare_to=compare_to,
     )
 
 

@@ -54,6 +54,6 @@ def train(study: Study) -> None:
 
 
 def page(study: Study) -> tuple[Block, ...]:
-    """Claims, held-out protocols, effective robustness, images, training, the table to copy."""
+    """Claims, held-out protocols, effective robustness, images, training, the tables to copy."""
     training = learning_curves(study, list(study.runs))
-    return (ClaimsBlock(), *LARGE.blocks(study), LARGE.images(study), training, LARGE.table())
+    return (ClaimsBlock(), *LARGE.blocks(study), LARGE.images(study), training, *LARGE.tables())

@@ -16,7 +16,7 @@ from itertools import product
 
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
 from reshim.evaluation.quantities import Difference
-from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock
+from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock
 from reshim.studies import lab
 from reshim.studies.diverse import (
     TOLERANCE,
@@ -28,6 +28,7 @@ from reshim.studies.diverse import (
     learning_curves,
     looks_like,
     seeds_of,
+    to_copy,
     train_what_is_free,
 )
 from reshim.studies.embedded import Embedded
@@ -155,7 +156,7 @@ def train(study: Study) -> None:
 
 
 def page(study: Study) -> tuple[Block, ...]:
-    """Claims, a matrix for each network, images of the first, robustness, training, the table to copy."""
+    """Claims, a matrix for each network, images of the first, robustness, training, the tables to copy."""
     tests = (lab.KNEE_PD.test, lab.BRAIN_T2.test)
     rows = {
         network: [called(network, part) for part in (KNEES, BRAINS)]
@@ -168,10 +169,10 @@ def page(study: Study) -> tuple[Block, ...]:
         for n in NETWORKS
     )
     robustness = tuple(ELSEWHERE.scatter(n, [skew.joint(n) for skew in SKEWS]) for n in NETWORKS)
-    everything = tuple(choice for each in choices.values() for choice in each)
-    table = TableBlock("The table to copy", rows=everything, columns=tests, where=SHOWN)
+    whole = {n: called(n, ELSEWHERE.union) for n in NETWORKS}
+    tables = tuple(to_copy(n, [*rows[n], whole[n]], tests, compare_to=whole[n]) for n in NETWORKS)
     first, away = NETWORKS[0], lab.BRAIN_T2.label
     joint, alone = SKEWS[0].joint(first), SKEWS[0].alone(first)
     shown = (alone, joint, called(first, BRAINS))
     images = looks_like(study, away, joint, shown, "of knees and few brains")
-    return (ClaimsBlock(), *matrices, images, *robustness, learning_curves(study, list(study.runs)), table)
+    return (ClaimsBlock(), *matrices, images, *robustness, learning_curves(study, list(study.runs)), *tables)

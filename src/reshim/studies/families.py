@@ -23,6 +23,12 @@ UNTRAINED = ("ConvDecoder",)
 EVERY = (*NETWORKS, *SPARSE, *PARALLEL)
 """But the untrained."""
 
+BASELINE = "CG-SENSE"
+"""What tables compare every method to: linear, with one weight, at every scanner."""
+
+COMPARED = f"Differences are to {BASELINE}, paired over subjects; p is corrected by Holm over the table."
+"""What such a table says of them."""
+
 
 VARIATIONS = (0.1, 0.2, 0.3, 0.5, 0.8, 1.3, 2.0)
 """Weights of total variation, in multiples of the relative noise."""

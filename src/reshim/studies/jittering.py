@@ -169,18 +169,24 @@ def page(study: Study) -> tuple[Block, ...]:
             )
             for network in NETWORKS
         ),
-        TableBlock(
-            "The table to copy",
-            rows=tuple(Choice(name, {"method": name}) for network in NETWORKS for name in ways(network)),
-            columns=(
-                Choice("clean", {"attack": "none"}),
-                *(
-                    Choice(f"{attack} {budget:.0%}", {"attack": attack, "budget": budget})
-                    for budget in BUDGETS
-                    for attack in ("gradient", "noise")
+        *(
+            TableBlock(
+                f"The table to copy: {network}",
+                "Differences are to supervised training, paired over subjects; p is corrected by Holm over "
+                "the table.",
+                rows=tuple(Choice(name, {"method": name}) for name in ways(network)),
+                columns=(
+                    Choice("clean", {"attack": "none"}),
+                    *(
+                        Choice(f"{attack} {budget:.0%}", {"attack": attack, "budget": budget})
+                        for budget in BUDGETS
+                        for attack in ("gradient", "noise")
+                    ),
                 ),
-            ),
-            where=lab.SHOWN,
+                where=lab.SHOWN,
+                compare_to=label(network),
+            )
+            for network in NETWORKS
         ),
         TextBlock(
             "How models are trained and attacked",

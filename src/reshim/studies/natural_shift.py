@@ -176,6 +176,14 @@ def page(study: Study) -> tuple[Block, ...]:
             for shift in SHIFTS
         ),
         TableBlock(
+            "The table to copy",
+            families.COMPARED,
+            rows=tuple(Choice(name, {"method": name}) for name in ("zero-filled", *METHODS)),
+            columns=tests,
+            where=lab.SHOWN,
+            compare_to=families.BASELINE,
+        ),
+        TableBlock(
             f"What the shift to {AWAY.label} costs",
             "Each method from knees above the same from brains, both on the same brains.",
             rows=both_homes,

@@ -149,6 +149,7 @@ def page(study: Study) -> tuple[Block, ...]:
         ),
         TableBlock(
             "The table to copy: good scans and the highest doses",
+            families.COMPARED,
             rows=lines,
             columns=(
                 Choice("good scans", {"stress": "noise", "dose": 0.0}),
@@ -158,6 +159,7 @@ def page(study: Study) -> tuple[Block, ...]:
                 ),
             ),
             where=lab.SHOWN,
+            compare_to=families.BASELINE,
         ),
         TextBlock(
             "What is disturbed",
