@@ -22,6 +22,7 @@ from reshim.methods import alarm_of, foreteller_of, method_of
 from reshim.physics.fourier import center_crop
 from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
+from reshim.report.glossary import REGIONS, TARGETS, explained
 from reshim.scans import open_scan
 from reshim.training.run_folder import load_run
 from reshim.types import Acquisition, Action, Image, Measurement, Outcome, Reconstructor, ScanRecord
@@ -80,6 +81,10 @@ class Card:
     warnings: list[str] = field(default_factory=list)
     scores: dict[str, float] | None = None
     scores_rss: dict[str, float] | None = None
+    metrics: dict[str, Any] | None = None
+    """What the scores are: of each metric which way is ``better``, its ``definition`` and data ``range``; of
+    ``scores`` and ``scores_rss`` the reference, the region and the size of the images."""
+
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -156,7 +161,24 @@ def reconstruct_acquisition(
         # Outside the body the noise floor decides, so each reference is scored where it means something.
         card.scores = score_one(images.abs(), reference(acquisition, "mvue"), "support")
         card.scores_rss = score_one(images.abs(), reference(acquisition, "rss"), "all")
+        card.metrics = _metrics(card, tuple(images.shape[-2:]))
     return images, card
+
+
+def _metrics(card: Card, crop: tuple[int, ...]) -> dict[str, Any]:
+    """The card of each score, as the page of evaluated rows has it."""
+    places = {"scores": ("mvue", "support"), "scores_rss": ("rss", "all")}
+    return {
+        **{metric: explained(metric) for metric in card.scores or {}},
+        **{
+            name: {
+                "reference": f"{target}: {TARGETS[target]}",
+                "region": f"{region}: {REGIONS[region]}",
+                "crop": list(crop),
+            }
+            for name, (target, region) in places.items()
+        },
+    }
 
 
 @contextmanager

@@ -42,6 +42,12 @@ def test_reconstruct_writes_images_and_a_card_with_scores(folder, tmp_path, caps
     assert card["scan"] == scan.name
     assert card["adapt"]["asked"] == "none"
     assert set(card["scores"]) == set(card["scores_rss"]) == {"ssim", "psnr", "nmse"}
+    assert set(card["metrics"]) == {"ssim", "psnr", "nmse", "scores", "scores_rss"}
+    assert "7×7 uniform window" in card["metrics"]["ssim"]["definition"]
+    assert card["metrics"]["psnr"]["range"].startswith("data range: maximum")
+    assert card["metrics"]["nmse"]["better"] == "lower"
+    assert card["metrics"]["scores"]["region"].startswith("support: ")
+    assert card["metrics"]["scores_rss"]["crop"] == [48, 48]
     assert card["effective_acceleration"] == pytest.approx(48 / (16 + 12 - 4), rel=0.1)
     assert card["scores"]["nmse"] < 0.1
     with h5py.File(tmp_path / f"{scan.stem}.h5") as file:
@@ -259,6 +265,21 @@ def test_evaluate_writes_rows_and_resumes(folder, tmp_path, capsys):
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "rows.store").rglob("*.parquet")}
     assert main(arguments) == 0
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_evaluate_prints_paired_differences_to_one_of_its_methods(folder, tmp_path, capsys):
+    methods = ("--with", "zero-filled", "sense", "--compare-to")
+    assert evaluated(folder, tmp_path / "rows.parquet", *methods, "grappa") == 2
+    assert "zero-filled, sense" in capsys.readouterr().err
+    assert not (tmp_path / "rows.parquet").exists()
+    assert evaluated(folder, tmp_path / "rows.parquet", *methods, "zero-filled") == 0
+    said = capsys.readouterr().out
+    assert "SSIM against mvue, support" in said
+    assert "| difference to zero-filled | p (Holm) |" in said
+    (line,) = (line for line in said.splitlines() if line.startswith("| sense"))
+    # Three subjects, all better: two of eight patterns of signs are as large.
+    assert line.endswith("| 0.250 |")
+    assert "| +0." in line
 
 
 def evaluated(folder: Path, out: Path, *arguments: str) -> int:

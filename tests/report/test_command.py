@@ -33,6 +33,14 @@ def test_a_folder_of_studies_gets_an_overview_and_one_that_fails_is_named(tmp_pa
     assert "left out:" in capsys.readouterr().out.splitlines()[-1]
 
 
+def test_the_tables_compare_to_the_method_that_is_named(tmp_path):
+    folder = make_study(tmp_path / "made-up")
+    assert run(folder, "--compare-to", "f_Q") == 0
+    assert "difference to f_Q" in (folder / "index.html").read_text()
+    with pytest.raises(UserError, match="has a row 'gone'"):
+        run(folder, "--compare-to", "gone")
+
+
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match="is no folder"):
         run(tmp_path / "absent")

@@ -139,6 +139,39 @@ def test_rows_without_a_study_get_a_plain_page(tmp_path):
     assert "knee PD" in words
 
 
+def test_every_mask_is_named_in_full_and_a_metric_by_its_crop_where_they_differ(tmp_path):
+    rows = [row | {"crop_rows": 48, "crop_columns": 40} for row in make_rows()]
+    write_rows(tmp_path / "rows.parquet", rows)
+    html = draw(tmp_path).read_text()
+    for hash_ in {row["mask_sha256"] for row in rows}:
+        assert hash_ in html
+    assert "<summary>6 masks</summary>" in html
+    assert "48 × 40 pixels" in html
+    assert "<small>on" not in html
+    write_rows(tmp_path / "rows.parquet", [*rows, rows[0] | {"metric": "dice", "crop_rows": 16}])
+    html = draw(tmp_path).read_text()
+    assert "<small>on 16 × 40 pixels</small>" in html
+    assert "<small>on 48 × 40 pixels</small>" in html
+
+
+def test_tables_compare_to_the_method_that_is_asked_for(tmp_path, study):
+    write_rows(tmp_path / "scores.parquet", make_rows())
+    assert "p (Holm)" not in (draw(tmp_path)).read_text()
+    words = " ".join(read(draw(tmp_path, "f_P")).text)
+    assert "difference to f_P" in words
+    assert "corrected by Holm" in words
+    with pytest.raises(UserError, match=r"has a row 'gone'; rows are adapted, f_P, f_Q, sense"):
+        draw(tmp_path, "gone")
+
+
+def test_a_study_is_compared_to_another_row_and_then_to_its_own_again(tmp_path):
+    folder = make_study(tmp_path / "made-up")
+    assert "difference to f_Q" in draw(folder, "f_Q").read_text()
+    own = draw(folder).read_text()
+    assert "difference to sense" in own
+    assert "difference to f_Q" not in own
+
+
 def test_a_folder_without_anything_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"has no rows .* and no summary.json"):
         draw(tmp_path)

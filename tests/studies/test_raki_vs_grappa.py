@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from tests.conftest import make_measurement
 from tests.studies.answers import verdicts
 
+from reshim.catalog import Catalog
 from reshim.classical.sense import Sense
 from reshim.cli import main
 from reshim.report.pictures import load_example
@@ -17,7 +19,11 @@ from reshim.simulation.write import simulate
 from reshim.studies import raki_vs_grappa
 from reshim.studies.raki_vs_grappa import CLAIMS, JUDGED, MAPS, METHODS, NETWORK, PHANTOM, plan
 from reshim.studies.repeats import ERROR, SPREAD, Echoes, Repeats, maps_of, rate_of, realisations, rows_of
+from reshim.studies.scale import Scale
+from reshim.studies.study import Study
 from reshim.types import Acquisition
+
+from .test_lab import record
 
 
 def test_a_quieter_network_is_seen_and_an_equal_one_is_not():
@@ -159,3 +165,15 @@ def test_the_whole_form_with_its_phantom_computes_once_what_lies_in_the_shared_f
     assert run("once") == everything
     assert run("once") == 0
     assert run("elsewhere") == 0
+
+
+def test_a_large_catalog_gives_one_scan_of_a_few_subjects_from_all_over_it(tmp_path, monkeypatch):
+    scans = [
+        replace(record(f"{subject:02d} {n}"), subject=f"{subject:02d}") for subject in range(40) for n in "ab"
+    ]
+    monkeypatch.setattr(Study, "scans", lambda *_: scans)
+    study = Study("x", tmp_path, Catalog.__new__(Catalog), Scale.EMBEDDED, 0, tmp_path)
+    chosen = raki_vs_grappa.knees(study)
+    assert [each.scan_id for each in chosen] == ["05 a", "15 a", "25 a", "35 a"]
+    monkeypatch.setattr(Study, "scans", lambda *_: scans[:8:2])
+    assert raki_vs_grappa.knees(study) == scans[:8:2]

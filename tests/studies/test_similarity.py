@@ -1,5 +1,6 @@
 """The union of all protocols has the nearest image of any, and CLIP is looked at where weights are named."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from reshim.errors import UserError
 from reshim.evaluation.similarity import Clip
 from reshim.rows import read_rows
 from reshim.studies import similarity
+from reshim.studies.crowd import evenly
 from reshim.studies.diverse import called
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
@@ -51,3 +53,19 @@ def test_clip_has_claims_of_its_own_where_weights_are_named_and_must_then_be_the
     monkeypatch.setattr(similarity, "FEATURES", with_clip)
     with pytest.raises(UserError, match=r"pip install|no such file"):
         similarity.installed()
+
+
+def test_training_scans_are_spread_over_all_of_them_not_the_first():
+    scans = [record(f"{number:02d}") for number in range(100)]
+    chosen = [int(each.scan_id) for each in evenly(scans, 32)]
+    assert len(set(chosen)) == 32
+    assert chosen[0] < 4
+    assert chosen[-1] > 95
+    assert max(after - before for before, after in pairwise(chosen)) == 4
+    assert evenly(scans[:14], 32) == scans[:14]
+
+
+def test_the_page_says_how_many_training_scans_were_looked_at(tmp_path):
+    study = Study("similarity", tmp_path, Catalog.__new__(Catalog), Scale.TINY, 0, tmp_path)
+    words = " ".join(text for block in similarity.page(study) for text in getattr(block, "paragraphs", ()))
+    assert f"at most {similarity.MOST_TRAINING_SCANS} scans of a protocol, spread evenly" in words

@@ -18,6 +18,7 @@ examples:
       --acceleration 4 --out rows.parquet
   reshim evaluate brain.parquet --where true --with sense runs/knee --adapt volume --budget 60 \\
       --adapt-option steps=100 --out rows.parquet
+  reshim evaluate brain.parquet --where true --with sense runs/knee --compare-to sense --out rows.parquet
 
 Scans of the filter's test split are scored. Subjects that a RUN was trained on are refused (exit 2). --adapt,
 --budget and --adapt-option reach the methods that heed them; one that none heeds is refused. A budget is wall
@@ -40,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", nargs="+", default=["ssim", "psnr", "nmse"], metavar="METRIC")
     parser.add_argument(
         "--allow-seen", action="store_true", help="score training subjects too, and mark the rows"
+    )
+    parser.add_argument(
+        "--compare-to",
+        metavar="METHOD",
+        help="also print each other method's paired difference to this one, with p corrected by Holm",
     )
     add_scheme(parser)
 
@@ -66,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.catalog import Catalog
     from reshim.evaluation.run import Evaluation, evaluate
     from reshim.evaluation.store import Store
-    from reshim.methods import checked_device, methods_of
+    from reshim.methods import checked_device, methods_of, short_name
     from reshim.progress import steps
     from reshim.training.provenance import unknown_of
 
@@ -82,6 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.budget,
         tuple(arguments.adapt_option),
     )
+    if arguments.compare_to is not None and short_name(arguments.compare_to) not in methods:
+        raise UserError(
+            f"--compare-to is {arguments.compare_to}, which is not evaluated; name one of "
+            f"{', '.join(methods)}"
+        )
     runs = runs_behind(arguments.methods)
     for path, content in runs.items():
         for reason in unknown_of(content):
@@ -108,9 +119,20 @@ def run(arguments: argparse.Namespace) -> int:
     table = store.collect(finished, arguments.out)
     console = Console()
     console.print(f"{table.num_rows} rows of {len(records) - len(left_out)} scans in {arguments.out}")
+    if arguments.compare_to is not None:
+        print(_compared(arguments.out, short_name(arguments.compare_to)))
     for scan in left_out:
         console.print(f"left out {scan.scan_id}: {scan.reason}", style="yellow", markup=False)
     return 3 if left_out else 0
+
+
+def _compared(rows: Path, compare_to: str) -> str:
+    """The table as Markdown, which a terminal shows and a report takes."""
+    from reshim.report.page import compared
+    from reshim.rows import read_rows
+
+    score, table = compared(read_rows(rows), compare_to)
+    return f"{score}\n\n{table.markdown()}"
 
 
 def runs_behind(names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -15,9 +15,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folders inside, gets a page for each and an overview of all their claims. A training run gets a\n"
         "page of its curves."
     )
-    parser.epilog = "example:\n  reshim report runs/first-look\n  reshim report runs"
+    parser.epilog = (
+        "example:\n  reshim report runs/first-look\n  reshim report runs\n"
+        "  reshim report scores --compare-to sense"
+    )
     parser.add_argument(
         "folder", nargs="+", type=Path, metavar="FOLDER", help="what a study, `evaluate` or `train` wrote"
+    )
+    parser.add_argument(
+        "--compare-to",
+        default="",
+        metavar="METHOD",
+        help="tables give every other method's paired difference to it, and p by sign flips, corrected by "
+        "Holm over the table",
     )
     parser.add_argument(
         "--overview",
@@ -48,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             out = folder / "index.html"
     for study in studies:
         try:
-            drawn.append(draw(study).parent)
+            drawn.append(draw(study, arguments.compare_to).parent)
             print(study / "index.html")
         except UserError as error:
             if len(studies) == 1:

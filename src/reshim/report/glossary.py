@@ -86,6 +86,10 @@ METRICS = {
     "let through of the gains": Meaning(
         "Of the slices that gain without the guard, whether the slice gains with it."
     ),
+    "handed out with the gain": Meaning(
+        "Of the slices that gain without the guard, whether what is handed out, fitted or reconciled, gains as "
+        "much as counts as a gain."
+    ),
     "let through of what fitting gains over reconciling": Meaning(
         "Of the slices that fitting makes better than reconciling alone, whether the fit was taken."
     ),
@@ -132,6 +136,17 @@ def meaning_of(metric: str) -> Meaning | None:
         return METRICS[metric]
     stem, _, suffix = metric.partition("_")
     return METRICS.get(stem) if suffix in SUFFIXES else METRICS.get(metric.partition("-")[0])
+
+
+def explained(metric: str) -> dict[str, str]:
+    """A metric's card: what is better, its definition with what its suffix adds, its data range."""
+    meaning = meaning_of(metric) or Meaning("Defined by whoever wrote the rows.")
+    suffix = "" if metric in METRICS else metric.partition("_")[2]
+    return {
+        "better": better(metric),
+        "definition": meaning.definition + SUFFIXES.get(suffix, ""),
+        "range": meaning.data_range,
+    }
 
 
 def aim(metric: str) -> str:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from reshim.report.blocks import MadeBlock
 from reshim.report.context import Context
-from reshim.report.glossary import METRICS, REGIONS, SUFFIXES, TARGETS, Meaning, better, meaning_of
+from reshim.report.glossary import REGIONS, TARGETS, explained
 from reshim.report.numbers import duration, metric_name
 
 PACKAGES = ("reshim", "torch", "numpy", "h5py", "pyarrow", "fastmri")
@@ -85,11 +85,12 @@ def data_lines(context: Context) -> list[str]:
     return lines
 
 
-def crops(context: Context) -> str:
-    """The sizes of the images that were scored, where the rows know them."""
+def crops(context: Context, metric: str = "") -> str:
+    """The sizes of the images that were scored, by a metric or by any, where the rows know them."""
     table, columns = context.rows.table, ["crop_rows", "crop_columns"]
     if not set(columns) <= set(table.column_names):
         return ""
+    table = table.filter(pc.equal(table["metric"], metric)) if metric else table
     sizes = {
         (row["crop_rows"], row["crop_columns"])
         for row in table.select(columns).group_by(columns).aggregate([]).to_pylist()
@@ -99,9 +100,14 @@ def crops(context: Context) -> str:
 
 
 def cards(context: Context) -> list[dict[str, Any]]:
-    """One card a metric that the rows hold, the best known first."""
+    """One card a metric that the rows hold, the best known first; its crop where others have others."""
     found = sorted(map(str, context.distinct("metric")), key=lambda name: (name not in ORDER, *_place(name)))
-    return [_card(metric, _taken(context, metric)) for metric in found]
+    everywhere = crops(context)
+    return [
+        _card(metric, _taken(context, metric)) | {"crop": crop if crop != everywhere else ""}
+        for metric in found
+        for crop in [crops(context, metric)]
+    ]
 
 
 def _place(metric: str) -> tuple[int, str]:
@@ -117,15 +123,7 @@ def _taken(context: Context, metric: str) -> list[str]:
 
 
 def _card(metric: str, taken: Sequence[str]) -> dict[str, Any]:
-    meaning = meaning_of(metric) or Meaning("Defined by whoever wrote the rows.")
-    suffix = "" if metric in METRICS else metric.partition("_")[2]
-    return {
-        "metric": metric_name(metric),
-        "better": better(metric),
-        "definition": meaning.definition + SUFFIXES.get(suffix, ""),
-        "range": meaning.data_range,
-        "taken": " · ".join(taken),
-    }
+    return {"metric": metric_name(metric), **explained(metric), "taken": " · ".join(taken)}
 
 
 def words(context: Context) -> list[tuple[str, str]]:
@@ -135,8 +133,8 @@ def words(context: Context) -> list[tuple[str, str]]:
     return [(name, known[name]) for name in dict.fromkeys(names) if name in known]
 
 
-def sampling(context: Context) -> list[dict[str, str]]:
-    """One line a mask and nominal acceleration: what was acquired in truth, and the masks' hashes."""
+def sampling(context: Context) -> list[dict[str, Any]]:
+    """One line a mask and nominal acceleration: what was acquired in truth, and every mask's whole hash."""
     keys = ["mask", "acceleration", "effective_acceleration", "center_lines", "mask_sha256"]
     table = context.rows.table.select(keys)
     distinct = table.group_by(keys).aggregate([]).to_pylist()
@@ -146,15 +144,13 @@ def sampling(context: Context) -> list[dict[str, str]]:
     return [_sampling_line(mask, nominal, groups[mask, nominal]) for mask, nominal in sorted(groups)]
 
 
-def _sampling_line(mask: str, nominal: float, rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    hashes = sorted({row["mask_sha256"][:10] for row in rows if row["mask_sha256"]})
-    few = ", ".join(hashes[:4]) + (f" and {len(hashes) - 4} more" if len(hashes) > 4 else "")
+def _sampling_line(mask: str, nominal: float, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "mask": mask,
         "nominal": f"{nominal:g}" if nominal else "—",
         "effective": _range([row["effective_acceleration"] for row in rows], 2),
         "center": _range([row["center_lines"] for row in rows], 0),
-        "hashes": few or "—",
+        "hashes": sorted({row["mask_sha256"] for row in rows if row["mask_sha256"]}),
     }
 
 

@@ -1,13 +1,16 @@
 """From the files of a study folder to one self-contained page: no network, no script but for copying."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from reshim.errors import UserError
+from reshim.evaluation.quantities import Rows
 from reshim.report import comparisons, curves, pictures, relations
 from reshim.report.blocks import (
     KINDS,
@@ -30,6 +33,7 @@ from reshim.report.context import Context, open_folder
 from reshim.report.made import DATA_KINDS, render_made
 from reshim.report.numbers import count
 from reshim.report.page_file import NAME, read_page
+from reshim.report.tables import Table
 
 HERE = Path(__file__).parent
 
@@ -47,17 +51,51 @@ RENDERERS: dict[type[Block], Callable[[Any, Context], dict[str, Any]]] = {
 }
 
 
-def draw(folder: Path) -> Path:
+def draw(folder: Path, compare_to: str = "") -> Path:
     """Draw `index.html` of a study folder from its files alone; beside first, then renamed.
+
+    `compare_to` is the row that the tables compare every other one to, paired over subjects.
 
     Raises
     ------
     UserError
-        If the folder holds no rows and no summary, or its `page.json` is damaged.
+        If the folder holds no rows and no summary, its `page.json` is damaged, or no table has that row.
     """
     context = open_folder(folder)
     page = read_page(folder) if (folder / NAME).exists() else plain_page(context)
+    page = comparing(page, compare_to) if compare_to else page
     return write_html(folder / "index.html", render(page, context))
+
+
+def comparing(page: Page, compare_to: str) -> Page:
+    """The page with every table that has this row comparing to it.
+
+    Raises
+    ------
+    UserError
+        If no table has it.
+    """
+    tables = [block for block in page.blocks if isinstance(block, TableBlock)]
+    labels = dict.fromkeys(row.label for table in tables for row in table.rows)
+    if compare_to not in labels:
+        raise UserError(f"no table of {page.study} has a row {compare_to!r}; rows are {', '.join(labels)}")
+    told = f"Differences are to {compare_to}, paired over subjects; p is corrected by Holm over the table."
+    blocks = (
+        replace(block, compare_to=compare_to, note=told)
+        if isinstance(block, TableBlock) and compare_to in {row.label for row in block.rows}
+        else block
+        for block in page.blocks
+    )
+    return replace(page, blocks=tuple(blocks))
+
+
+def compared(rows: pa.Table, compare_to: str) -> tuple[str, Table]:
+    """The plain table of rows that no study composed, with paired differences to a method, and its score."""
+    context = Context(Path(), Rows(rows), {})
+    page = comparing(plain_page(context), compare_to)
+    (block,) = (block for block in page.blocks if isinstance(block, TableBlock))
+    table: Table = comparisons.table(block, context)["table"]
+    return comparisons.score_name(block.where), table
 
 
 def write_html(path: Path, html: str) -> Path:

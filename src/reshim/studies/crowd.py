@@ -12,6 +12,13 @@ from reshim.studies.study import Study
 from reshim.types import ScanRecord
 
 
+def evenly(some: Sequence[ScanRecord], most: int) -> list[ScanRecord]:
+    """At most so many, spread evenly: the first ones of a catalog may all be of one site."""
+    if len(some) <= most:
+        return list(some)
+    return [some[(2 * place + 1) * len(some) // (2 * most)] for place in range(most)]
+
+
 def one_of_each(records: Sequence[ScanRecord]) -> list[ScanRecord]:
     """The first scan of each subject: a protocol that repeats a scan has several."""
     first: dict[tuple[str, str], ScanRecord] = {}

@@ -32,6 +32,7 @@ from reshim.report.blocks import (
 )
 from reshim.scans import load
 from reshim.studies import lab
+from reshim.studies.crowd import evenly
 from reshim.studies.diverse import Part, called, compare
 from reshim.studies.diverse_large import LARGE
 from reshim.studies.embedded import Embedded
@@ -44,6 +45,7 @@ TITLE = "Alike images, better reconstructions"
 PAPER = "Lin and Heckel, ICML 2024"
 NETWORKS = LARGE.networks
 MOST_TRAINING_SCANS = 32
+"""Of each protocol, spread evenly over its training scans; their images are in memory all at once."""
 SINGLES = tuple(Part.of(each) for each in LARGE.singles)
 UNION = LARGE.union
 
@@ -111,7 +113,7 @@ def run(study: Study) -> None:
         methods = {called(network, part): part.train(study, network) for part in (*SINGLES, UNION)}
         compare(study, methods, LARGE.held_out)
     tests = {test.label: study.scans(test.where, "test") for test in LARGE.held_out}
-    trained = {part.label: study.scans(part.where, "train")[:MOST_TRAINING_SCANS] for part in SINGLES}
+    trained = {part.label: evenly(study.scans(part.where, "train"), MOST_TRAINING_SCANS) for part in SINGLES}
     for metric, (_, similarity) in looked_at.items():
         measure(study, trained, tests, metric, similarity)
 
@@ -242,6 +244,9 @@ def page(study: Study) -> tuple[Block, ...]:
                 "the nearest training image, averaged over slices. Where RESHIM_CLIP_WEIGHTS names weights "
                 "of CLIP, its features too, as they are: the paper takes their cosine. "
                 "`reshim.evaluation.similarity` has several neighbours and patches as well.",
+                f"The training images are those of at most {MOST_TRAINING_SCANS} scans of a protocol, spread "
+                "evenly over its training scans; where there are more, the nearest image of all is not "
+                "always among them.",
                 "The network of all protocols has the nearest image of any of them, so its similarity is the "
                 "highest by construction; what can be seen is whether its score is, too. It stands in no "
                 "claim here and in no line: diverse-large judges it.",
