@@ -87,8 +87,8 @@ METRICS = {
         "Of the slices that gain without the guard, whether the slice gains with it."
     ),
     "handed out with the gain": Meaning(
-        "Of the slices that gain without the guard, whether what is handed out, fitted or reconciled, gains as "
-        "much as counts as a gain."
+        "Of the slices that gain without the guard, whether what is handed out, fitted or reconciled, gains "
+        "too."
     ),
     "let through of what fitting gains over reconciling": Meaning(
         "Of the slices that fitting makes better than reconciling alone, whether the fit was taken."
