@@ -94,12 +94,16 @@ class InBatches:
         """False for a magnitude network."""
         return bool(getattr(self.network, "has_phase", True))
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie, and so where it computes."""
+        return next(self.network.parameters()).device
+
     @torch.no_grad()
     def __call__(self, measurement: Measurement) -> Image:
         """Return the image."""
-        device = next(self.network.parameters()).device
         parts = torch.arange(measurement.kspace.shape[0]).split(self.size)
-        images = [self.network(measurement.take(chosen.tolist()).to(device)) for chosen in parts]
+        images = [self.network(measurement.take(chosen.tolist()).to(self.device)) for chosen in parts]
         return torch.cat(images).to(measurement.kspace.device)
 
 
@@ -226,6 +230,11 @@ class AdaptedAtTestTime:
             raise ValueError(f"readout_share is {self.readout_share}; a share lies above 0, at most at 1")
         if self.from_neighbour and self.scope != "slice":
             raise ValueError("slices that share weights have no neighbour to begin at; set scope 'slice'")
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return next(self.base.parameters()).device
 
     @property
     def left_as_is(self) -> InBatches:
