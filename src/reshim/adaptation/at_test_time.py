@@ -344,9 +344,12 @@ class AdaptedAtTestTime:
         started = time.perf_counter()
 
         def look(step: int) -> float:
+            nonlocal started
             error = self._look(network, measurement, folds, noise)
             if self.on_snapshot is not None:
-                self._show(network, measurement if shown is None else shown, step, started)
+                taken = self._show(network, measurement if shown is None else shown, step, started)
+                # Each image is charged for making it, and none for those that were shown before.
+                started += taken
             return error
 
         best, best_step, best_weights, waited = float("inf"), 0, _weights(network), 0
@@ -416,12 +419,14 @@ class AdaptedAtTestTime:
         return misfit_over_noise(image, measurement, folds.fit, noise)
 
     @torch.no_grad()
-    def _show(self, network: nn.Module, measurement: Measurement, step: int, started: float) -> None:
+    def _show(self, network: nn.Module, measurement: Measurement, step: int, started: float) -> float:
+        """Show the image; return the seconds that making it took."""
         assert self.on_snapshot is not None
         network.eval()
-        image = InBatches(network, self.batch_slices)(measurement)
+        image, taken = timed(lambda: InBatches(network, self.batch_slices)(measurement))
         self.on_snapshot(step, time.perf_counter() - started, image)
         network.train()
+        return taken
 
     @torch.no_grad()
     def _judge(self, network: nn.Module, measurement: Measurement, folds: Folds) -> tuple[float, float]:
