@@ -66,8 +66,12 @@ class Card:
     scan: str
     method: str
     adapt: dict[str, Any]
-    """The mode ``asked`` for; in how many slices (``done`` ``of_slices``) fitted weights were handed out, and
-    ``why``. What each slice's image is stands in ``action``, and ``counts`` counts that."""
+    """The mode ``asked`` for, with its ``options`` as given and its budget (``budget_s``, null without one).
+
+    ``scope`` is ``slice`` where each slice has fitted weights of its own, ``volume`` where a volume shares
+    them, null where no weight is fitted. In how many slices (``done`` ``of_slices``) fitted weights were
+    handed out, and ``why``. What each slice's image is stands in ``action``, and ``counts`` counts that.
+    """
 
     effective_acceleration: float
     seconds: float
@@ -140,6 +144,9 @@ def reconstruct_acquisition(
         method=_described(request.method, method),
         adapt={
             "asked": request.adapt,
+            "options": list(request.adapt_options),
+            "budget_s": request.budget_seconds,
+            "scope": scope_of(method),
             "done": sum(outcome.adapted),
             "of_slices": len(outcome.adapted),
             "why": sorted(set(outcome.reason) - {""}),
@@ -191,6 +198,17 @@ def _measure(acquisition: Acquisition, request: Request, name: str) -> Measureme
         return measure(reduced, Scheme(mask="file"), 0)
     everything = torch.ones(1, 1, 1, reduced.kspace.shape[-1], dtype=torch.bool)
     return measure(replace(reduced, mask=everything), Scheme(mask="file"), 0)
+
+
+def scope_of(method: Any) -> str | None:
+    """Which slices share what a method fits to them; None where it fits nothing."""
+    while method is not None:
+        scope = getattr(method, "scope", None)
+        if scope is not None:
+            return str(scope)
+        # Methods around methods: reconciled, or on another device.
+        method = getattr(method, "base", getattr(method, "method", None))
+    return None
 
 
 def _plain(image: torch.Tensor) -> Outcome:

@@ -12,11 +12,15 @@ from safetensors.torch import load_file, save_file
 from tests.training.toy import run
 
 from reshim.acquire import Scheme, measure
+from reshim.adaptation.fitted_decoder import FittedDecoder
+from reshim.adaptation.zero_shot import ZeroShot
 from reshim.catalog import Catalog
+from reshim.classical.sense import Sense
 from reshim.cli import main
 from reshim.digest import digest
-from reshim.methods import method_of
+from reshim.methods import OnDevice, method_of
 from reshim.physics.maps import default_estimator
+from reshim.reconstruction import scope_of
 from reshim.rows import read_rows
 from reshim.scans import open_scan
 from reshim.simulation.write import simulate
@@ -104,6 +108,7 @@ def test_the_card_counts_reconciled_and_fitted_slices(folder, lost, tmp_path):
     card = card_of(folder, tmp_path / "reconciled", "--with", str(lost), "--adapt", "reconcile")
     assert card["adapt"]["counts"]["reconciled"] == 2
     assert card["adapt"]["done"] == 0
+    assert [card["adapt"][name] for name in ("options", "budget_s", "scope")] == [[], None, None]
     options = [
         "--adapt-option",
         "steps=1",
@@ -113,6 +118,8 @@ def test_the_card_counts_reconciled_and_fitted_slices(folder, lost, tmp_path):
         "check-every=1",
     ]
     card = card_of(folder, tmp_path / "fitted", "--with", str(lost), "--adapt", "slice", *options)
+    assert card["adapt"]["options"] == ["steps=1", "guarded=false", "check-every=1"]
+    assert card["adapt"]["scope"] == "slice"
     for action, why in zip(card["adapt"]["action"], card["adapt"]["why"], strict=False):
         assert action in ("fitted", "reconciled")
         assert "after 0 steps" in why or "after 1 steps" in why
@@ -122,7 +129,16 @@ def test_a_budget_too_small_for_anything_still_gives_an_image_and_the_reason(fol
     for mode in ("reconcile", "volume", "auto", "reference"):
         card = card_of(folder, tmp_path / mode, "--with", str(lost), "--adapt", mode, "--budget", "1e-6")
         assert card["adapt"]["counts"]["left"] == 2
+        assert card["adapt"]["budget_s"] == 1e-6
+        scopes = {"volume": "volume", "reference": "slice"}
+        assert card["adapt"]["scope"] == scopes.get(mode)
         assert "budget of 1e-06 s" in card["adapt"]["why"][0] or "no time" in card["adapt"]["why"][0]
+
+
+def test_the_scope_is_that_of_whatever_fits_however_it_is_wrapped():
+    decoder = FittedDecoder(iterations=1)
+    assert scope_of(OnDevice(decoder, "cpu")) == scope_of(ZeroShot()) == "slice"
+    assert scope_of(Sense()) is None
 
 
 def test_an_unknown_setting_of_a_fit_lists_those_there_are(folder, lost, tmp_path, capsys):

@@ -126,6 +126,11 @@ class AdaptedWhereUnusual:
 
     has_phase = True
 
+    @property
+    def scope(self) -> str | None:
+        """Which slices share fitted weights; None where nothing is fitted."""
+        return self.adapted.scope if self.fits else None
+
     def __call__(self, measurement: Measurement) -> Image:
         """Return the image."""
         return self.explain(measurement).image
