@@ -139,6 +139,50 @@ def test_a_way_that_fits_less_is_traced_on_all_slices(name):
     assert [len(trace.ssim) for trace in found] == [3, 3, 3]
 
 
+@dataclasses.dataclass(frozen=True)
+class Reaches:
+    """A way of fitting of which a trace says so."""
+
+    level: float
+
+    def __call__(self, look):
+        raise AssertionError("traced by the test")
+
+
+def test_ways_without_a_network_are_judged_by_the_same_reference_and_drawn_beside_it(tmp_path, monkeypatch):
+    measurement, image = make_measurement(n=4, noise=0.02)
+    study, kept, traced = object.__new__(Study), [], []
+    study.folder = tmp_path
+    monkeypatch.setattr(Study, "pair_of", lambda *_: (measurement, image.abs()))
+    monkeypatch.setattr(Study, "keep", lambda self, rows, **columns: kept.append((rows, columns)))
+
+    def trace(make, measurement, target, chosen):
+        traced.append(make)
+        return [tracing.Trace([1.0], [make.level], make.level, 1.0)] * len(chosen)
+
+    monkeypatch.setattr(ttt_cost, "traces", trace)
+    joint, scan = Trained(Gain(0.6), {"training": {"seed": 3}}), record("a scan")
+    ways = {ways_of_fitting.REFERENCE: Reaches(0.8), "volume": Reaches(0.7)}
+    plain = {ways_of_fitting.WAVELET: Reaches(0.9)}
+    for _ in range(2):
+        levels = ttt_cost._try(study, scan, ways, joint)
+        ttt_cost._try_plain(study, scan, plain, L1Wavelet(), levels)
+    assert levels == [0.8, 0.8]
+    assert [way.level for way in traced] == [0.8, 0.7, 0.9], "what was traced once is not traced again"
+    reached = {
+        columns["method"]: (row["value"], row["train_seed"])
+        for rows, columns in kept
+        for row in rows
+        if row["metric"] == "reaches the reference's SSIM"
+    }
+    assert reached == {
+        ways_of_fitting.REFERENCE: (1.0, 3),
+        "volume": (0.0, 3),
+        ways_of_fitting.WAVELET: (1.0, None),
+    }
+    assert (tmp_path / "curves" / "l1-wavelet-a-scan.jsonl").exists()
+
+
 def first_of(leaf):
     """A score over several test sets, answered by rows of the first."""
     pairs = ((name, value[0] if isinstance(value, tuple) else value) for name, value in leaf.where)
