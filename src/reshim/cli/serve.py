@@ -48,6 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.logging import RichHandler
 
+    from reshim.training.memory import keep_freed_memory
+
+    keep_freed_memory()
     from reshim.errors import UserError
     from reshim.methods import checked_device
     from reshim.reconstruction import Request
