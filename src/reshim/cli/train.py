@@ -196,6 +196,15 @@ def _add_budget(group: argparse._ArgumentGroup) -> None:
         "--fsdp", action="store_true", help="deal the weights out over the processes of torchrun"
     )
     group.add_argument(
+        "--training-option",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings without an option of their own, e.g. clip=none keep_epochs=false; a key that does not "
+        "exist lists those that do",
+    )
+    group.add_argument(
         "--tensorboard", action="store_true", help="write events beside the log (extra 'tensorboard')"
     )
 
@@ -209,8 +218,9 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.training.run_folder import RunFolder
     from reshim.training.train import train
 
-    device, pool = checked_device(arguments.device), _pool(arguments)
+    device = checked_device(arguments.device)
     settings = settings_of(arguments)
+    pool = _pool(arguments, settings)
     network, network_settings = network_of(arguments, settings.objective)
     catalog = Catalog.read(arguments.catalog)
     groups, validation = scans_of(catalog, arguments)
@@ -255,7 +265,7 @@ def bounds_of(arguments: argparse.Namespace) -> tuple[int, int]:
     return int(arguments.pool_gib * 2**30), int(arguments.cache_gib * 2**30)
 
 
-def _pool(arguments: argparse.Namespace) -> "Pool":
+def _pool(arguments: argparse.Namespace, settings: "TrainingSettings") -> "Pool":
     from reshim.training.cache import Cache
     from reshim.training.pool import Pool
     from reshim.training.run_folder import RunFolder
@@ -264,7 +274,7 @@ def _pool(arguments: argparse.Namespace) -> "Pool":
     # Each process of torchrun writes its share.
     on_disk //= int(os.environ.get("WORLD_SIZE", "1"))
     cache = Cache(RunFolder(arguments.out).prepared, on_disk) if on_disk else None
-    return Pool(max_bytes=in_memory, cache=cache)
+    return Pool(remove_oversampling=settings.remove_oversampling, max_bytes=in_memory, cache=cache)
 
 
 def _finished(trained: "Trained", out: Path) -> int:
@@ -288,7 +298,8 @@ def _finished(trained: "Trained", out: Path) -> int:
 def settings_of(arguments: argparse.Namespace) -> "TrainingSettings":
     """The settings that the options say."""
     from reshim.acquire import Scheme
-    from reshim.training.settings import EarlyStop, TrainingSettings
+    from reshim.cli.training_options import training_options
+    from reshim.training.settings import TrainingSettings
 
     if arguments.center_lines is not None and arguments.center_fraction is not None:
         raise UserError("--center-lines and --center-fraction say the same thing; give one")
@@ -302,9 +313,9 @@ def settings_of(arguments: argparse.Namespace) -> "TrainingSettings":
             f"--fixed-mask takes one mask for all, and --acceleration has {len(arguments.acceleration)} "
             "rates; give one rate"
         )
-    constant = {"start_divisor": 1.0, "final_divisor": 1.0} if arguments.schedule == "constant" else {}
-    rises = {} if arguments.warm_up is None else {"warm_up": arguments.warm_up}
-    shape: dict[str, Any] = constant | rises
+    more, rule = training_options(arguments)
+    if arguments.warm_up is not None:
+        more["warm_up"] = arguments.warm_up
     epochs = 20 if arguments.epochs is None and arguments.samples is None else arguments.epochs
     return TrainingSettings(
         objective=_objective(arguments),
@@ -313,12 +324,12 @@ def settings_of(arguments: argparse.Namespace) -> "TrainingSettings":
         batch_size=arguments.batch,
         accumulation=arguments.accumulation,
         learning_rate=arguments.learning_rate,
-        **shape,
+        **more,
         target=arguments.target,
         fixed_mask=arguments.fixed_mask,
         schemes=tuple(Scheme(arguments.mask, rate, **centre) for rate in arguments.acceleration),
         validation_slices=arguments.validation_slices,
-        early_stop=EarlyStop() if arguments.stop == "early" else None,
+        early_stop=rule,
         bf16=arguments.precision == "bf16",
         seed=arguments.seed,
     )
