@@ -18,7 +18,7 @@ import torch
 from reshim.acquire import Scheme, measure, reference, sampling_of, without_oversampling
 from reshim.evaluation.run import Explains, score_one
 from reshim.formats.write import write
-from reshim.methods import alarm_of, foreteller_of, method_of
+from reshim.methods import alarm_of, foreteller_of, method_of, run_named
 from reshim.physics.fourier import center_crop
 from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
@@ -226,12 +226,13 @@ def _alarm(
 
     What the method asked it already stands in the outcome and is not asked again.
     """
-    alarm = alarm_of(Path(name))
-    if alarm is None:
+    run = run_named(name)
+    alarm = None if run is None else alarm_of(run[0])
+    if run is None or alarm is None:
         return {}
     score = outcome.shift_score
     said: dict[str, Any] = {"shift_score": alarm(measurement) if score is None else score}
-    foretell = foreteller_of(load_run(Path(name)))
+    foretell = foreteller_of(load_run(run[0], epoch=run[1]))
     if foretell is not None:
         foretold = foretell(measurement) if outcome.foretold is None else outcome.foretold
         said["predicted_ssim"] = asdict(foretold)

@@ -24,6 +24,7 @@ from reshim.reconstruction import scope_of
 from reshim.rows import read_rows
 from reshim.scans import open_scan
 from reshim.simulation.write import simulate
+from reshim.training.run_folder import load_run
 
 
 @pytest.fixture(scope="module")
@@ -307,6 +308,33 @@ def test_evaluate_within_too_small_a_budget_scores_the_network_as_it_is(folder, 
     assert values[0] == pytest.approx(values[1], abs=1e-6)
 
 
+def test_the_weights_of_an_epoch_are_a_method_of_their_own(folder, lost, tmp_path, capsys):
+    early = f"{lost}@1"
+    card = card_of(folder, tmp_path / "card", "--with", early)
+    assert card["method"] == early
+    assert card["shift_score"] > 1
+    assert card_of(folder, tmp_path / "mended", "--with", early, "--adapt", "reconcile")["adapt"][
+        "counts"
+    ] == {
+        "left": 0,
+        "reconciled": 2,
+        "fitted": 0,
+        "classical": 0,
+    }
+    assert evaluated(folder, tmp_path / "rows.parquet", "--with", str(lost), early) == 0
+    rows = read_rows(tmp_path / "rows.parquet").to_pylist()
+    digests = {row["method"]: row["method_sha256"] for row in rows}
+    assert digests == {
+        "lost": digest(load_run(lost)),
+        "lost@1": digest(load_run(lost, epoch=1)),
+    }
+    assert len(set(digests.values())) == 2
+    for epoch in ("0", "7"):
+        assert evaluated(folder, tmp_path / "no.parquet", "--with", f"{lost}@{epoch}") == 2
+        said = capsys.readouterr().err.replace("\n", " ")
+        assert f"no weights of epoch {epoch}; it holds those of epochs 1 to 1" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -366,6 +394,7 @@ def test_subjects_that_a_run_took_over_are_refused_in_every_mode(folder, tmp_pat
     scans = [str(folder / "scans.parquet"), "--where", f"subject = '{first.subject}'", "--split", "all"]
     words = ["evaluate", *scans, "--out", str(tmp_path / "rows.parquet")]
     run = str(tmp_path / "second")
-    for more in (["--with", run], ["--with", run, "--adapt", "auto"], ["--with", "sense", f"zs-ssl:{run}"]):
+    alone = [["--with", run], ["--with", run, "--adapt", "auto"], ["--with", "sense", f"zs-ssl:{run}"]]
+    for more in (*alone, ["--with", f"{run}@1"], ["--with", f"zs-ssl:{run}@1"]):
         assert main([*words, *more]) == 2
         assert f"trained on, e.g. '{first.subject}'" in capsys.readouterr().err
