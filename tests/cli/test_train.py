@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from dataclasses import fields
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from reshim.errors import UserError
 from reshim.physics.fourier import to_kspace
 from reshim.training.cache import Cache
 from reshim.training.run_folder import RunFolder, load_run
+from reshim.training.sampling import nested_subset
 from reshim.training.settings import EarlyStop, TrainingSettings, settings_from
 
 ROWS, COLUMNS, COILS = 32, 28, 4
@@ -304,9 +306,23 @@ def test_shares_of_the_subjects_for_all_filters_or_for_each(catalog, tmp_path):
     assert [found["about"]["subset"] for found in settings] == ["1/3", ["1", "1/2"]]
 
 
+def test_each_seed_draws_nested_subsets_of_its_own(catalog):
+    def drawn(share, seed):
+        asked = Namespace(catalog=catalog, where=["true"], weight=None, subset=[share], seed=seed)
+        (group,), _ = command.scans_of(Catalog.read(catalog), asked)
+        return tuple(record.scan_id for record in group.records)
+
+    first = nested_subset(Catalog.read(catalog).part("train").records(), 1 / 3)
+    assert drawn("1/3", 0) == tuple(record.scan_id for record in first)
+    assert len({drawn("1/3", seed) for seed in range(8)}) > 1
+    for seed in range(3):
+        assert set(drawn("1/3", seed)) < set(drawn("2/3", seed))
+
+
 def test_the_released_recipe_of_joint_training(catalog, tmp_path):
     words = [catalog, "--where", "true", *QUICK, "--objective", "joint-released", "--batch", 1]
     words += ["--fixed-mask", "--schedule", "constant", "--learning-rate", 1e-5, "--out", tmp_path / "run"]
+    words += ["--target", "rss", "--training-option", "clip=none"]
     assert reshim_train(*words) == 0
     training = load_run(tmp_path / "run").settings["training"]
     assert training["fixed_mask"]

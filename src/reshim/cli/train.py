@@ -30,14 +30,15 @@ examples:
   reshim train scans.parquet --where "anatomy = 'knee'" --where "anatomy = 'brain'" --weight 10 --weight 1 \\
       --network unet-tiny --out runs/ten-to-one
   reshim train site.parquet --where "fully_sampled = false" --from runs/knee --objective ssdu --out runs/site
-  reshim train scans.parquet --where "anatomy = 'knee'" --where "anatomy = 'brain'" --subset 1 --subset 1/16 \
-      --network unet-tiny --out runs/all-of-one
-  torchrun --nproc-per-node 8 -m reshim train scans.parquet --where true --network vit-l --fsdp \
+  reshim train scans.parquet --where "anatomy = 'knee'" --where "anatomy = 'brain'" --subset 1 \\
+      --subset 1/16 --network unet-tiny --out runs/all-of-one
+  torchrun --nproc-per-node 8 -m reshim train scans.parquet --where true --network vit-l --fsdp \\
       --device cuda --out runs/vit
-  torchrun --nproc-per-node 4 -m reshim train scans.parquet --where true --network varnet-s \
+  torchrun --nproc-per-node 4 -m reshim train scans.parquet --where true --network varnet-s \\
       --device cuda --out runs/all
-  reshim train scans.parquet --where true --network varnet-s --objective joint-released --fixed-mask \
-      --schedule constant --learning-rate 1e-5 --batch 1 --epochs 300 --out runs/as-released
+  reshim train scans.parquet --where true --network unet-s --network-option channels=64 \\
+      --objective joint-released --target rss --fixed-mask --schedule constant --learning-rate 1e-5 \\
+      --batch 1 --epochs 300 --training-option clip=none --out runs/as-released
 
 Scans with split 'train' are trained on, those with 'val' choose the checkpoint. The same command again goes
 on where it stopped; a folder that holds a run with other settings is refused (exit 2). Under torchrun --batch
@@ -114,8 +115,8 @@ def _add_data(group: argparse._ArgumentGroup, required: bool) -> None:
         "--subset",
         action="append",
         metavar="SHARE",
-        help="share of the subjects, e.g. 1/8; smaller ones are nested. Once for all, or one for each "
-        "--where in their order: all of one distribution and a sixteenth of another",
+        help="share of the subjects, e.g. 1/8; smaller ones are nested, and --seed draws others. Once for "
+        "all, or one for each --where in their order: all of one distribution and a sixteenth of another",
     )
     group.add_argument(
         "--watch",
@@ -401,7 +402,7 @@ def _groups(catalog: "Catalog", arguments: argparse.Namespace) -> list["Group"]:
             raise UserError(
                 f"no scan with split 'train' fits {where!r}; look with: reshim list {arguments.catalog}"
             )
-        groups.append(Group(where, nested_subset(records, share), weight))
+        groups.append(Group(where, nested_subset(records, share, arguments.seed), weight))
     return groups
 
 
