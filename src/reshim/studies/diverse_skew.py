@@ -115,7 +115,7 @@ class Skew:
         settings = lab.training(study.scale, network)
         shares = {self.many.where: 1.0, self.few.where: FEW}
         everywhere = dict.fromkeys(shares)
-        joint, made = self.joint(network), lab.SETTINGS.get(network)
+        joint, made = self.joint(network), lab.settings_of(network, study.scale)
         return {
             joint: lambda: study.train(
                 joint, network, everywhere, settings, network_settings=made, share=shares
