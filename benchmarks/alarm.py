@@ -66,11 +66,12 @@ FIRST = {"chosen on": (0, 3000, 4000), "held out": (5000, 6000, 7000)}
 
 
 def scans(folder: Path, card: Protocol, subjects: range, matrix: int, slices: int) -> list[Features]:
-    """The features of every slice of each subject's scan."""
+    """The features of every slice of each subject's scan, of its first where a protocol repeats it."""
     paths = simulate(folder, [card], list(subjects), matrix, slices)
+    first = paths[:: len(paths) // len(subjects)]
     return [
         features(measure(without_oversampling(open_scan(path).load(None)), SCHEME, MASK_SEED + number))
-        for number, path in zip(subjects, paths, strict=True)
+        for number, path in zip(subjects, first, strict=True)
     ]
 
 

@@ -9,7 +9,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +219,7 @@ def section(name: str, summary: dict[str, Any]) -> str:
     about = (
         f"`{summary['command']}`: {data['subjects']} test subjects, {data['data_kind']}, "
         f"seed {data['seed']}, "
-        f"{_cost(summary)} ({summary['machine']})."
+        f"{_cost(summary)} ({summary['machine']}). {trained(summary['claims'])}"
     )
     lines = [
         f"## {name}",
@@ -245,6 +245,26 @@ def _cost(summary: dict[str, Any]) -> str:
     worked = summary.get("processor_seconds")
     said = f", {duration(worked)} of a processor" if worked else ""
     return duration(summary["seconds"]) + said
+
+
+def trained(claims: Sequence[dict[str, Any]]) -> str:
+    """From how many trainings the claims are: of one, an interval tells of other subjects alone."""
+    ids = {
+        number: [claim["id"] for claim in claims if claim["n_seeds"] == number]
+        for number in sorted({claim["n_seeds"] for claim in claims}, reverse=True)
+    }
+    parts = []
+    for number, some in ids.items():
+        which = "" if len(ids) == 1 else f" for {len(some)} of {len(claims)} claims"
+        if number > 1:
+            which = "" if len(ids) == 1 else f" for {', '.join(f'`{name}`' for name in some)}"
+            parts.append(f"{number} training seeds{which}")
+        elif number == 1:
+            parts.append(f"one training seed{which}: intervals do not cover retraining")
+        else:
+            parts.append(f"no training seed in the rows{which}")
+    said = "; ".join(parts)
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def _asked_since(name: str, summary: dict[str, Any]) -> str:

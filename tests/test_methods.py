@@ -6,7 +6,7 @@ from reshim.adaptation.fitted_decoder import FittedDecoder
 from reshim.adaptation.zero_shot import ZeroShot
 from reshim.classical.sense import Sense
 from reshim.errors import UserError
-from reshim.methods import OnDevice, method_of, short_name
+from reshim.methods import OnDevice, method_of, run_named, short_name
 from tests.conftest import make_measurement
 
 
@@ -48,6 +48,19 @@ def test_a_run_that_is_left_as_it_is_takes_no_budget_and_no_options(tmp_path):
     for arguments in ({"budget_seconds": 5.0}, {"adapt_options": ("steps=3",)}):
         with pytest.raises(UserError, match="--adapt none leaves the network as it is"):
             method_of(str(tmp_path), **arguments)
+
+
+def test_a_run_and_its_epoch_by_name(tmp_path):
+    assert run_named(f"{tmp_path}@3") is None
+    (tmp_path / "settings.json").write_text("{}")
+    assert run_named(f"{tmp_path}@3") == (tmp_path, 3)
+    assert run_named(str(tmp_path)) == (tmp_path, None)
+    assert run_named(f"{tmp_path}@best") is None
+    called = tmp_path / "of@3"
+    called.mkdir()
+    (called / "settings.json").write_text("{}")
+    assert run_named(str(called)) == (called, None)
+    assert short_name(f"{called}@4") == "of@3@4"
 
 
 def test_on_another_device_a_method_still_explains_itself():

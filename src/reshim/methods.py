@@ -2,6 +2,7 @@
 
 A name is a classical method, ``default``, a method that trains on the scan itself (``conv-decoder``,
 ``zs-ssl``, and ``zs-ssl:RUN``, which starts from a RUN), or the path of a RUN folder; `adapt` wraps a RUN.
+``RUN@12`` is the RUN with its weights after epoch 12, counted from 1 as in its log.
 """
 
 from collections.abc import Sequence
@@ -94,12 +95,23 @@ def method_of(
                 "leave it out"
             )
         return _on(_without_run(name, budget_seconds), device)
-    if not (Path(name) / "settings.json").exists():
+    if (run := run_named(name)) is None:
         raise UserError(
             f"{name!r} is neither a method nor a RUN folder; methods are "
             f"{sorted((*METHODS, *SELF_TRAINED))} and 'default'"
         )
-    return run_method(Path(name), adapt, budget_seconds, device, adapt_options)
+    folder, epoch = run
+    return run_method(folder, adapt, budget_seconds, device, adapt_options, epoch=epoch)
+
+
+def run_named(name: str) -> tuple[Path, int | None] | None:
+    """The RUN folder of a METHOD name, and the epoch that it asks for; None where it is no RUN's."""
+    if (Path(name) / "settings.json").exists():
+        return Path(name), None
+    folder, _, epoch = name.rpartition("@")
+    if folder and epoch.isdecimal() and (Path(folder) / "settings.json").exists():
+        return Path(folder), int(epoch)
+    return None
 
 
 def _without_run(name: str, budget_seconds: float | None) -> Reconstructor:
@@ -132,7 +144,8 @@ def self_trained(name: str, budget_seconds: float | None = None) -> Reconstructo
         return ZeroShot(budget_seconds=budget_seconds)
     from reshim.training.run_folder import load_run
 
-    run = load_run(Path(start))
+    folder, epoch = run_named(start) or (Path(start), None)
+    run = load_run(folder, epoch=epoch)
     if not run.has_phase:
         raise UserError(
             f"{name!r}: the run's network returns magnitudes without phase; start from one that was trained "
@@ -151,8 +164,10 @@ def run_method(
     budget_seconds: float | None,
     device: str = "cpu",
     adapt_options: Sequence[str] = (),
+    *,
+    epoch: int | None = None,
 ) -> Reconstructor:
-    """A trained network, as it is or adapted to each scan.
+    """A trained network, as it is or adapted to each scan; of its best epoch, or of the one named.
 
     Raises
     ------
@@ -167,7 +182,7 @@ def run_method(
             f"{given} is about adapting, and --adapt none leaves the network as it is; give --adapt, or "
             "leave it out"
         )
-    run = load_run(folder, device=device)
+    run = load_run(folder, epoch=epoch, device=device)
     if adapt == "none":
         return run
     from reshim.adaptation.modes import adapted
@@ -214,7 +229,7 @@ def methods_of(
     UserError
         For two methods of the same short name, a setting that none of them heeds, and as `method_of` does.
     """
-    run_names = [name for name in names if _is_run(name)]
+    run_names = [name for name in names if run_named(name) is not None]
     adapted = run_names if adapt != "none" else []
     bounded = [*adapted, *(name for name in names if name.partition(":")[0] in SELF_TRAINED)]
 
@@ -235,7 +250,3 @@ def methods_of(
     if len(methods) < len(names):
         raise UserError(f"two of {list(names)} have the same short name; rename a RUN folder")
     return methods
-
-
-def _is_run(name: str) -> bool:
-    return (Path(name) / "settings.json").exists()

@@ -18,7 +18,7 @@ import torch
 from reshim.acquire import Scheme, measure, reference, sampling_of, without_oversampling
 from reshim.evaluation.run import Explains, score_one
 from reshim.formats.write import write
-from reshim.methods import alarm_of, foreteller_of, method_of
+from reshim.methods import alarm_of, foreteller_of, method_of, run_named
 from reshim.physics.fourier import center_crop
 from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
@@ -67,8 +67,12 @@ class Card:
     scan: str
     method: str
     adapt: dict[str, Any]
-    """The mode ``asked`` for; in how many slices (``done`` ``of_slices``) fitted weights were handed out, and
-    ``why``. What each slice's image is stands in ``action``, and ``counts`` counts that."""
+    """The mode ``asked`` for, with its ``options`` as given and its budget (``budget_s``, null without one).
+
+    ``scope`` is ``slice`` where each slice has fitted weights of its own, ``volume`` where a volume shares
+    them, null where no weight is fitted. In how many slices (``done`` ``of_slices``) fitted weights were
+    handed out, and ``why``. What each slice's image is stands in ``action``, and ``counts`` counts that.
+    """
 
     effective_acceleration: float
     seconds: float
@@ -145,6 +149,9 @@ def reconstruct_acquisition(
         method=_described(request.method, method),
         adapt={
             "asked": request.adapt,
+            "options": list(request.adapt_options),
+            "budget_s": request.budget_seconds,
+            "scope": scope_of(method),
             "done": sum(outcome.adapted),
             "of_slices": len(outcome.adapted),
             "why": sorted(set(outcome.reason) - {""}),
@@ -215,6 +222,17 @@ def _measure(acquisition: Acquisition, request: Request, name: str) -> Measureme
     return measure(replace(reduced, mask=everything), Scheme(mask="file"), 0)
 
 
+def scope_of(method: Any) -> str | None:
+    """Which slices share what a method fits to them; None where it fits nothing."""
+    while method is not None:
+        scope = getattr(method, "scope", None)
+        if scope is not None:
+            return str(scope)
+        # Methods around methods: reconciled, or on another device.
+        method = getattr(method, "base", getattr(method, "method", None))
+    return None
+
+
 def _plain(image: torch.Tensor) -> Outcome:
     return Outcome(image, (False,) * image.shape[0], ("",) * image.shape[0])
 
@@ -230,12 +248,13 @@ def _alarm(
 
     What the method asked it already stands in the outcome and is not asked again.
     """
-    alarm = alarm_of(Path(name))
-    if alarm is None:
+    run = run_named(name)
+    alarm = None if run is None else alarm_of(run[0])
+    if run is None or alarm is None:
         return {}
     score = outcome.shift_score
     said: dict[str, Any] = {"shift_score": alarm(measurement) if score is None else score}
-    foretell = foreteller_of(load_run(Path(name)))
+    foretell = foreteller_of(load_run(run[0], epoch=run[1]))
     if foretell is not None:
         foretold = foretell(measurement) if outcome.foretold is None else outcome.foretold
         said["predicted_ssim"] = asdict(foretold)

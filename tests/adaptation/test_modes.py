@@ -207,6 +207,18 @@ def test_a_usual_scan_is_reconciled_where_calibration_saw_that_it_helps():
     assert not any(outcome.adapted)
 
 
+def test_a_usual_scan_that_is_left_says_what_the_calibration_has_against_reconciling_it():
+    measurement, _ = make_measurement(noise=1e-3)
+    foretell = lambda measurement: type("Foretold", (), {"unknown": None})()  # noqa: E731
+    foretell.mends_usual, foretell.against_mending = False, "4.0 % of 100 slices lost more than 0.002 SSIM"
+    method = adapted(Run(Gain(0.6), Gain(0.9)), "auto", None, lambda measurement: 0.4, foretell)
+    outcome = method.explain(measurement)
+    assert outcome.action == ("left", "left")
+    assert outcome.reason[0].endswith(
+        "left as it is; not reconciled: 4.0 % of 100 slices lost more than 0.002 SSIM"
+    )
+
+
 def test_auto_without_statistics_names_the_remedy():
     with pytest.raises(UserError, match="adapt 'volume'"):
         adapted(Run(Gain(0.6)), "auto")

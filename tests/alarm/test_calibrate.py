@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 import pytest
 import torch
@@ -92,26 +92,79 @@ def test_one_calibration_is_told_from_another_and_is_the_same_when_read_again(tr
 def test_whether_reconciling_helps_usual_scans_is_seen_on_the_calibration_scans(trained, calibrated, scans):
     method, alarm = calibrate.left_as_is(trained), Alarm.of_run(trained.path)
     mend = Reconciled(method)
-    gains = [calibrate.observed(scan, method, alarm, SCHEME, mend).gain for scan in scans]
+    gains = [calibrate.observed(scan, method, alarm, SCHEME, mend).gains for scan in scans]
+    means = torch.stack([each.mean() for each in gains])
     kept = calibrated.about["reconciling"]
-    assert kept["gain"] == pytest.approx(sum(gains) / len(gains), abs=1e-6)
-    assert kept["error"] == pytest.approx(torch.tensor(gains).std().item() / 4, abs=1e-6)
-    assert calibrate.observed(scans[0], method, alarm, SCHEME).gain is None
+    assert kept["gain"] == pytest.approx(means.mean().item(), abs=1e-6)
+    assert kept["error"] == pytest.approx(means.std().item() / 4, abs=1e-6)
+    assert kept["slices"] == sum(map(len, gains)) == 16
+    assert kept["losers"] == pytest.approx((torch.cat(gains) < -0.002).double().mean().item())
+    assert calibrate.observed(scans[0], method, alarm, SCHEME).gains is None
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What reconciling adds to each of 25 subjects of four slices, where so many lose."""
+
+    losers: int
+    loss: float = 0.01
+
+    def gains(self):
+        slices = torch.full((25, 4), 0.02).double() + torch.linspace(-0.001, 0.001, 25)[:, None]
+        slices.view(-1)[: self.losers] = -self.loss
+        return list(slices)
 
 
 @pytest.mark.parametrize(
-    ("known", "mends"),
+    ("planted", "against"),
     [
-        ({"gain": 0.01, "error": 0.004}, True),
-        ({"gain": 0.01, "error": 0.006}, False),
-        ({"gain": -0.01, "error": 0.001}, False),
-        (None, False),
+        (Planted(0), ""),
+        (Planted(2), ""),
+        (Planted(3), "3.0 % of 100 slices lost more than 0.002 SSIM, and 2 % may"),
+        (Planted(30, loss=0.0019), ""),
+        (Planted(90), "the mean gain is not surely above 0"),
     ],
 )
-def test_only_a_sure_gain_makes_auto_reconcile_usual_scans(trained, calibrated, known, mends):
+def test_losers_among_the_calibration_slices_keep_usual_scans_as_they_are(
+    trained, calibrated, planted, against
+):
+    about = {**calibrated.about, "reconciling": calibrate._reconciling(planted.gains())}
+    foretell = Foreteller(
+        calibrate.left_as_is(trained), Alarm.of_run(trained.path), replace(calibrated, about=about)
+    )
+    assert foretell.mends_usual is (against == "")
+    assert foretell.against_mending.startswith(against)
+
+
+@pytest.mark.parametrize(
+    ("known", "mends", "against"),
+    [
+        ({"gain": 0.01, "error": 0.004, "losers": 0.0, "slices": 9}, True, ""),
+        ({"gain": 0.01, "error": 0.006, "losers": 0.0, "slices": 9}, False, "not surely above 0"),
+        (
+            {"gain": -0.01, "error": 0.001, "losers": 0.5, "slices": 9},
+            False,
+            "above 0, -0.0100 ± 0.0010; 50.0 %",
+        ),
+        (None, False, "run `reshim calibrate`"),
+    ],
+)
+def test_only_a_sure_gain_makes_auto_reconcile_usual_scans(trained, calibrated, known, mends, against):
     predictor = replace(calibrated, about={**calibrated.about, "reconciling": known})
     foretell = Foreteller(calibrate.left_as_is(trained), Alarm.of_run(trained.path), predictor)
     assert foretell.mends_usual is mends
+    assert against in foretell.against_mending
+
+
+def test_a_calibration_from_before_losers_were_counted_has_not_seen_it(trained, calibrated, tmp_path):
+    shutil.copytree(trained.path, tmp_path / "run")
+    outdated = replace(calibrated, about={**calibrated.about, "reconciling": {"gain": 0.1, "error": 0.01}})
+    outdated.save(tmp_path / "run" / FILE)
+    foretell = Foreteller.of_run(load_run(tmp_path / "run"))
+    assert "reconciling" not in foretell.predictor.about
+    assert not foretell.mends_usual
+    calibrated.save(tmp_path / "run" / FILE)
+    assert "reconciling" in Foreteller.of_run(load_run(tmp_path / "run")).predictor.about
 
 
 def test_predicting_reads_no_reference_and_nothing_that_was_not_acquired(trained, calibrated, scans):

@@ -12,14 +12,19 @@ from safetensors.torch import load_file, save_file
 from tests.training.toy import run
 
 from reshim.acquire import Scheme, measure
+from reshim.adaptation.fitted_decoder import FittedDecoder
+from reshim.adaptation.zero_shot import ZeroShot
 from reshim.catalog import Catalog
+from reshim.classical.sense import Sense
 from reshim.cli import main
 from reshim.digest import digest
-from reshim.methods import method_of
+from reshim.methods import OnDevice, method_of
 from reshim.physics.maps import default_estimator
+from reshim.reconstruction import scope_of
 from reshim.rows import read_rows
 from reshim.scans import open_scan
 from reshim.simulation.write import simulate
+from reshim.training.run_folder import load_run
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +115,7 @@ def test_the_card_counts_reconciled_and_fitted_slices(folder, lost, tmp_path):
     card = card_of(folder, tmp_path / "reconciled", "--with", str(lost), "--adapt", "reconcile")
     assert card["adapt"]["counts"]["reconciled"] == 2
     assert card["adapt"]["done"] == 0
+    assert [card["adapt"][name] for name in ("options", "budget_s", "scope")] == [[], None, None]
     options = [
         "--adapt-option",
         "steps=1",
@@ -119,6 +125,8 @@ def test_the_card_counts_reconciled_and_fitted_slices(folder, lost, tmp_path):
         "check-every=1",
     ]
     card = card_of(folder, tmp_path / "fitted", "--with", str(lost), "--adapt", "slice", *options)
+    assert card["adapt"]["options"] == ["steps=1", "guarded=false", "check-every=1"]
+    assert card["adapt"]["scope"] == "slice"
     for action, why in zip(card["adapt"]["action"], card["adapt"]["why"], strict=False):
         assert action in ("fitted", "reconciled")
         assert "after 0 steps" in why or "after 1 steps" in why
@@ -128,7 +136,16 @@ def test_a_budget_too_small_for_anything_still_gives_an_image_and_the_reason(fol
     for mode in ("reconcile", "volume", "auto", "reference"):
         card = card_of(folder, tmp_path / mode, "--with", str(lost), "--adapt", mode, "--budget", "1e-6")
         assert card["adapt"]["counts"]["left"] == 2
+        assert card["adapt"]["budget_s"] == 1e-6
+        scopes = {"volume": "volume", "reference": "slice"}
+        assert card["adapt"]["scope"] == scopes.get(mode)
         assert "budget of 1e-06 s" in card["adapt"]["why"][0] or "no time" in card["adapt"]["why"][0]
+
+
+def test_the_scope_is_that_of_whatever_fits_however_it_is_wrapped():
+    decoder = FittedDecoder(iterations=1)
+    assert scope_of(OnDevice(decoder, "cpu")) == scope_of(ZeroShot()) == "slice"
+    assert scope_of(Sense()) is None
 
 
 def test_an_unknown_setting_of_a_fit_lists_those_there_are(folder, lost, tmp_path, capsys):
@@ -312,6 +329,33 @@ def test_evaluate_within_too_small_a_budget_scores_the_network_as_it_is(folder, 
     assert values[0] == pytest.approx(values[1], abs=1e-6)
 
 
+def test_the_weights_of_an_epoch_are_a_method_of_their_own(folder, lost, tmp_path, capsys):
+    early = f"{lost}@1"
+    card = card_of(folder, tmp_path / "card", "--with", early)
+    assert card["method"] == early
+    assert card["shift_score"] > 1
+    assert card_of(folder, tmp_path / "mended", "--with", early, "--adapt", "reconcile")["adapt"][
+        "counts"
+    ] == {
+        "left": 0,
+        "reconciled": 2,
+        "fitted": 0,
+        "classical": 0,
+    }
+    assert evaluated(folder, tmp_path / "rows.parquet", "--with", str(lost), early) == 0
+    rows = read_rows(tmp_path / "rows.parquet").to_pylist()
+    digests = {row["method"]: row["method_sha256"] for row in rows}
+    assert digests == {
+        "lost": digest(load_run(lost)),
+        "lost@1": digest(load_run(lost, epoch=1)),
+    }
+    assert len(set(digests.values())) == 2
+    for epoch in ("0", "7"):
+        assert evaluated(folder, tmp_path / "no.parquet", "--with", f"{lost}@{epoch}") == 2
+        said = capsys.readouterr().err.replace("\n", " ")
+        assert f"no weights of epoch {epoch}; it holds those of epochs 1 to 1" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -371,6 +415,7 @@ def test_subjects_that_a_run_took_over_are_refused_in_every_mode(folder, tmp_pat
     scans = [str(folder / "scans.parquet"), "--where", f"subject = '{first.subject}'", "--split", "all"]
     words = ["evaluate", *scans, "--out", str(tmp_path / "rows.parquet")]
     run = str(tmp_path / "second")
-    for more in (["--with", run], ["--with", run, "--adapt", "auto"], ["--with", "sense", f"zs-ssl:{run}"]):
+    alone = [["--with", run], ["--with", run, "--adapt", "auto"], ["--with", "sense", f"zs-ssl:{run}"]]
+    for more in (*alone, ["--with", f"{run}@1"], ["--with", f"zs-ssl:{run}@1"]):
         assert main([*words, *more]) == 2
         assert f"trained on, e.g. '{first.subject}'" in capsys.readouterr().err

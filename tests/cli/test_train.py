@@ -3,6 +3,8 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
+from dataclasses import fields
 from types import SimpleNamespace
 
 import h5py
@@ -13,11 +15,13 @@ from safetensors.torch import load_file
 from reshim.catalog import Catalog
 from reshim.cli import main
 from reshim.cli import train as command
+from reshim.cli.training_options import FLAGS, STOP, settings_without_flag
 from reshim.errors import UserError
 from reshim.physics.fourier import to_kspace
 from reshim.training.cache import Cache
 from reshim.training.run_folder import RunFolder, load_run
-from reshim.training.settings import settings_from
+from reshim.training.sampling import nested_subset
+from reshim.training.settings import EarlyStop, TrainingSettings, settings_from
 
 ROWS, COLUMNS, COILS = 32, 28, 4
 
@@ -151,10 +155,50 @@ def test_what_cannot_be_meant_is_refused(catalog, tmp_path):
         (["--where", "true", "--schedule", "constant", "--warm-up", "0.1"], "--schedule constant keeps it"),
         (["--where", "true", "--fixed-mask", "--acceleration", "2", "4"], "2 rates"),
         (["--where", "true", "--learning-rate", "-1"], "above 0"),
+        (["--where", "true", "--training-option", "clips=1"], "no key 'clips'; it has start_divisor, "),
+        (["--where", "true", "--training-option", "clip"], "KEY=VALUE"),
+        (["--where", "true", "--training-option", "clip=0"], "above 0"),
+        (["--where", "true", "--training-option", "clip=inf"], "a number or none"),
+        (["--where", "true", "--training-option", "log_every=often"], "a whole number"),
+        (["--where", "true", "--training-option", "batch_size=3"], "give --batch"),
+        (["--where", "true", "--training-option", "stop_window=3"], "give --stop early"),
+        (["--where", "true", "--stop", "early", "--training-option", "stop_window=0"], "at least 1"),
+        (
+            ["--where", "true", "--schedule", "constant", "--training-option", "final_divisor=2"],
+            "--schedule constant keeps it",
+        ),
     ]:
         with pytest.raises(UserError, match=said):
             reshim_train(*words, *more)
     assert not (tmp_path / "run").exists()
+
+
+def test_every_setting_of_a_training_has_one_way_to_be_said():
+    settings = {field.name for field in fields(TrainingSettings)}
+    assert set(FLAGS) | (set(settings_without_flag()) - set(STOP)) == settings
+    assert not set(FLAGS) & set(settings_without_flag())
+    assert set(STOP.values()) == {field.name for field in fields(EarlyStop)}
+
+
+def test_settings_without_an_option_of_their_own(catalog, tmp_path):
+    words = [catalog, "--where", "true", *QUICK, "--stop", "early", "--out", tmp_path / "run"]
+    words += ["--training-option", "clip=none", "keep-epochs=false", "stop_window=7"]
+    assert reshim_train(*words, "--training-option", "remove_oversampling=false", "log_every=1") == 0
+    training = settings_from(load_run(tmp_path / "run").settings["training"])
+    assert training.clip is None
+    assert training.early_stop == EarlyStop(window=7)
+    assert not training.remove_oversampling
+    assert len(RunFolder(tmp_path / "run").read_log("step")) == 6
+    assert not RunFolder(tmp_path / "run").epoch(1).exists()
+
+
+def test_gradients_are_clipped_as_told(catalog, tmp_path):
+    words = [catalog, "--where", "true", *QUICK, "--epochs", 1, "--training-option"]
+    digests = []
+    for clip in ("none", "1e6", "1e-9"):
+        assert reshim_train(*words, f"clip={clip}", "--out", tmp_path / clip) == 0
+        digests.append(load_run(tmp_path / clip).digest)
+    assert digests[0] == digests[1] != digests[2]
 
 
 @pytest.mark.slow
@@ -262,9 +306,23 @@ def test_shares_of_the_subjects_for_all_filters_or_for_each(catalog, tmp_path):
     assert [found["about"]["subset"] for found in settings] == ["1/3", ["1", "1/2"]]
 
 
+def test_each_seed_draws_nested_subsets_of_its_own(catalog):
+    def drawn(share, seed):
+        asked = Namespace(catalog=catalog, where=["true"], weight=None, subset=[share], seed=seed)
+        (group,), _ = command.scans_of(Catalog.read(catalog), asked)
+        return tuple(record.scan_id for record in group.records)
+
+    first = nested_subset(Catalog.read(catalog).part("train").records(), 1 / 3)
+    assert drawn("1/3", 0) == tuple(record.scan_id for record in first)
+    assert len({drawn("1/3", seed) for seed in range(8)}) > 1
+    for seed in range(3):
+        assert set(drawn("1/3", seed)) < set(drawn("2/3", seed))
+
+
 def test_the_released_recipe_of_joint_training(catalog, tmp_path):
     words = [catalog, "--where", "true", *QUICK, "--objective", "joint-released", "--batch", 1]
     words += ["--fixed-mask", "--schedule", "constant", "--learning-rate", 1e-5, "--out", tmp_path / "run"]
+    words += ["--target", "rss", "--training-option", "clip=none"]
     assert reshim_train(*words) == 0
     training = load_run(tmp_path / "run").settings["training"]
     assert training["fixed_mask"]

@@ -87,6 +87,19 @@ def test_a_recipe_that_asks_otherwise_than_its_last_run_is_told_of(results):
     assert data not in text
 
 
+def test_each_study_says_from_how_many_trainings_it_is(results):
+    def of(*numbers):
+        return results.trained([{"id": f"c{at}", "n_seeds": number} for at, number in enumerate(numbers)])
+
+    assert of(1, 1) == "One training seed: intervals do not cover retraining."
+    assert of(3, 3) == "3 training seeds."
+    assert of(0) == "No training seed in the rows."
+    assert of(1, 3, 1, 3, 0) == (
+        "3 training seeds for `c1`, `c3`; one training seed for 2 of 5 claims: intervals do not cover "
+        "retraining; no training seed in the rows for 1 of 5 claims."
+    )
+
+
 def test_every_summary_says_what_was_asked():
     for path in (DOCS / "results").glob("*.json"):
         assert json.loads(path.read_text(encoding="utf-8"))["asked"].startswith("Claim: "), path.name

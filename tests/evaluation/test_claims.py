@@ -12,6 +12,7 @@ from reshim.evaluation.claims import (
     Given,
     LowerBoundAbove,
     LowerBoundAtLeast,
+    NoneOf,
     NotSignificantlyBelow,
     PointAndInterval,
     UpperBoundBelow,
@@ -267,6 +268,47 @@ def test_not_significantly_below_asks_for_a_loss_that_survives_the_correction():
     assert judged[1]["high"] > judged[0]["high"]
     lost = made_rows({"ours": 0.78, "theirs": 0.82})
     assert not judge(lost, [Claim("lost", "", NotSignificantlyBelow(GAIN, among=6))])[0]["holds"]
+
+
+def counted(n_losers, n_subjects=12, n_slices=4):
+    """Whether each slice lost: 1 for as many, 0 for the others."""
+    rows = made_rows({"m": 0.0}, n_subjects, n_slices=n_slices, metric="loses").to_pylist()
+    for index, row in enumerate(rows):
+        row["value"] = float(index < n_losers)
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+NO_LOSER = Claim("none", "no slice loses", NoneOf(on("m", metric="loses")), unit="share")
+
+
+def test_one_slice_that_loses_contradicts_that_none_does():
+    judged = judge(counted(1), [NO_LOSER])[0]
+    assert (judged["verdict"], judged["holds"], judged["note"]) == ("contradicted", False, "")
+    assert judged["value"] == pytest.approx(1 / 48)
+    assert judged["low"] <= 0  # by its interval it would be undecided
+    below = Claim("below", "", UpperBoundBelow(on("m", metric="loses"), 1e-9))
+    assert judge(counted(1), [below])[0]["verdict"] == "undecided"
+
+
+def test_a_counter_example_of_one_subject_counts_but_its_absence_does_not():
+    assert judge(counted(1, n_subjects=1), [NO_LOSER])[0]["verdict"] == "contradicted"
+    silent = judge(counted(0, n_subjects=2), [NO_LOSER])[0]
+    assert (silent["verdict"], silent["holds"]) == ("unanswered", False)
+
+
+def test_where_none_loses_the_claim_holds_with_what_so_many_subjects_still_allow():
+    judged = judge(counted(0), [NO_LOSER])[0]
+    assert (judged["verdict"], judged["holds"], judged["value"]) == ("holds", True, 0.0)
+    assert judged["note"].startswith("none among 12 subjects, which allows for up to 25 %")
+    assert judged["rule"] == "m on brain = 0; one row above 0 contradicts it"
+    more = judge(counted(0, n_subjects=40), [NO_LOSER])[0]["note"]
+    assert more.startswith("none among 40 subjects, which allows for up to 7.5 %")
+
+
+def test_slices_that_cannot_be_told_do_not_pass_for_ones_that_lost_nothing():
+    rows = [{**row, "value": float("nan")} for row in counted(0).to_pylist()]
+    judged = judge(pa.Table.from_pylist(rows, schema=SCHEMA), [NO_LOSER])[0]
+    assert (judged["verdict"], judged["holds"]) == ("unanswered", False)
 
 
 def test_the_best_of_several_is_the_largest_mean_or_the_smallest_error():

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from reshim.networks import blocks
-from reshim.networks.blocks import EPSILON, FEW_CHANNELS, SLOPE, UpsamplingBlock, normalise_and_activate_
+from reshim.networks.blocks import EPSILON, SLOPE, STRIP, UpsamplingBlock, normalise_and_activate_
 from reshim.networks.unet import UNetCore
 
 
@@ -35,9 +35,9 @@ def plain(image):
     return functional.leaky_relu(functional.instance_norm(image, eps=EPSILON), SLOPE)
 
 
-@pytest.mark.parametrize("n_channels", [3, FEW_CHANNELS + 1])
-def test_with_channels_last_the_norm_and_its_gradient_are_the_plain_ones(n_channels):
-    image, upper = draw(2, n_channels, 5, 4), channels_last(draw(2, n_channels, 5, 4, mean=0.3))
+@pytest.mark.parametrize("rows", [5, STRIP, 2 * STRIP + 3])
+def test_with_channels_last_the_norm_and_its_gradient_are_the_plain_ones(rows):
+    image, upper = draw(2, 3, rows, 4), channels_last(draw(2, 3, rows, 4, mean=0.3))
     results = []
     for layer, given in ((plain, image), (normalise_and_activate_, channels_last(image))):
         given = given.clone(memory_format=torch.preserve_format).requires_grad_()
@@ -51,6 +51,19 @@ def test_the_norm_stays_exact_where_the_mean_is_large():
     image = draw(1, 8, 200, 160, dtype=torch.float32, mean=30.0)
     result = normalise_and_activate_(channels_last(image).clone(memory_format=torch.preserve_format))
     torch.testing.assert_close(result.double(), plain(image.double()), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("n_channels", [2, 8, 32])
+def test_a_long_sum_in_single_precision_keeps_its_places(n_channels):
+    """In one sequence, as a matrix product of few channels sums, two are lost, and of the gradient too."""
+    image, upper = draw(2, 1, n_channels, 320, 320, dtype=torch.float32, mean=0.3)
+    results = []
+    for layer, dtype in ((plain, torch.float64), (normalise_and_activate_, torch.float32)):
+        given = channels_last(image.to(dtype)).requires_grad_()
+        result = layer(given * 1)
+        results.append((result, *torch.autograd.grad(result, given, channels_last(upper.to(dtype)))))
+    for expected, got in zip(*results, strict=True):
+        assert (got - expected).abs().max() < 5e-7 * expected.abs().max()
 
 
 @pytest.mark.parametrize("autocast", [False, True])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from fastmri.models import Unet
+from tests.conftest import body
 
 from reshim.networks import NETWORKS
 from reshim.networks.unet import UNet, UNetCore
@@ -33,6 +34,18 @@ def test_same_weights_give_the_image_of_fastmri(shape, in_channels, training):
     torch.testing.assert_close(
         ours(image.clone()), expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item()
     )
+
+
+@pytest.mark.parametrize("channels", [4, 12])
+def test_a_large_image_is_fastmris_in_single_precision_too(channels):
+    """Its norm is another one than a small image's: sums over all pixels, channels last."""
+    theirs, ours = Unet(1, 1, chans=channels, num_pool_layers=4), UNetCore(1, 1, channels, 4)
+    ours.load_state_dict(theirs.state_dict())
+    image = body(320, 320, dtype=torch.complex64).abs().unsqueeze(1)
+    with torch.no_grad():
+        expected = theirs((image - image.mean()) / image.std())
+        got = ours((image - image.mean()) / image.std())
+    assert (got - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 def test_same_weights_give_the_gradient_of_fastmri():

@@ -12,11 +12,11 @@ from skimage import io as skio
 from reshim.errors import UserError
 from reshim.evaluation.quantities import Rows
 from reshim.evaluation.statistics import Interval
-from reshim.report.blocks import Bar, Choice, Curve, GapBlock, MatrixBlock
+from reshim.report.blocks import Bar, Choice, Curve, CurvesBlock, GapBlock, MatrixBlock
 from reshim.report.claims_section import claim_line, forest, verdict_line
 from reshim.report.comparisons import gap, matrix
 from reshim.report.context import Context
-from reshim.report.curves import read_curve
+from reshim.report.curves import curves, read_curve
 from reshim.report.numbers import duration, fixed, gathered, span
 from reshim.report.pictures import heat, load_example, png, save_example
 from reshim.report.relations import fit_line
@@ -201,3 +201,14 @@ def test_a_point_of_several_test_sets_is_the_mean_of_their_means(context):
     assert context.rows.interval(both).value == pytest.approx(sum(each.value for each in apart) / 2)
     one = context.averaged("f_P", "", AT_4, {"method": "f_P", "anatomy": "knee"})
     assert context.rows.interval(one).value == apart[0].value
+
+
+def test_a_curve_of_one_point_is_drawn_as_a_mark(context, tmp_path):
+    (tmp_path / "one.jsonl").write_text('{"seconds": 0.2, "ssim": 0.9}\n')
+    lines = [f'{{"seconds": {n}, "ssim": 0.{n}}}\n' for n in (1, 2, 3)]
+    (tmp_path / "many.jsonl").write_text("".join(lines))
+    each = (Curve("at once", "one.jsonl", "seconds", "ssim"), Curve("fit", "many.jsonl", "seconds", "ssim"))
+    (plot,) = curves(CurvesBlock("Quality", curves=each, x_label="s"), context)["plots"]
+    assert plot["svg"].count('class="mark ') == 1
+    assert plot["svg"].count('class="line ') == 1
+    assert "at once" in plot["svg"]

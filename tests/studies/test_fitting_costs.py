@@ -2,22 +2,26 @@
 
 import dataclasses
 import json
+import time
 
 import pytest
 import torch
 from tests.adaptation.test_at_test_time import Gain
 from tests.conftest import make_measurement
 from tests.studies.planted import leaves_of, rows_at
+from tests.training.toy import record
 
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
 from reshim.adaptation.modes import adapted
 from reshim.adaptation.reconciled import Reconciled
 from reshim.adaptation.reference import ReferenceAdaptation
+from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.cli import main
 from reshim.digest import digest
 from reshim.evaluation.claims import judge
 from reshim.evaluation.quantities import Score
 from reshim.studies import recipe_of, tracing, ttt_cost, ttt_harm, ways_of_fitting
+from reshim.studies.study import Study
 from reshim.training.run_folder import Trained
 
 SLOW = ("ttt-controls", "ttt-cost", "ttt-harm")
@@ -38,6 +42,39 @@ def test_a_level_that_is_never_reached_counts_as_ten_times_the_whole():
     found = by_metric(tracing.Trace([0.0, 6.0], [0.5, 0.7], 0.7, 6.0), level=0.8)
     assert found[tracing.TO_REFERENCE] == 60.0
     assert found["reaches the reference's SSIM"] == 0.0
+
+
+def test_what_is_handed_out_is_there_at_the_end():
+    """The reference hands out its last image, which no look may have been at."""
+    found = by_metric(tracing.Trace([0.0, 2.0, 4.0], [0.5, 0.6, 0.7], 0.75, 4.0), level=0.75)
+    assert found[tracing.TO_REFERENCE] == 4.0
+    assert found["reaches the reference's SSIM"] == 1.0
+    assert found[tracing.LOOKS] == 3.0
+
+
+def test_looks_before_are_off_the_clock_and_every_check_is_a_look(monkeypatch):
+    """By a clock that a solve moves by 10 s, the inference of what is shown by 100 s, any other by 1 s."""
+    measurement, _ = make_measurement(n=1, noise=1e-3)
+    now, seen = [0.0], []
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    class Ticking(Gain):
+        def forward(self, given):
+            is_shown = not self.training and int(given.mask.sum()) == int(measurement.mask.sum())
+            now[0] += 100 if is_shown else 1
+            return super().forward(given)
+
+    def solved(self, item, image, steps):
+        now[0] += 10
+        return image
+
+    monkeypatch.setattr(Reconciled, "_solved", solved)
+    fit = lambda show: AdaptedAtTestTime(  # noqa: E731
+        Ticking(0.6), Gain(0.6), steps=4, check_every=1, patience=9, guarded=False, on_snapshot=show
+    )
+    tracing.Closed(fit, lambda *told: seen.append(told[:2])).explain(measurement)
+    # To the first look: its inference, image and solve; to each further one a step and an inference more.
+    assert seen == [(step, 111 + 2 * step) for step in range(5)]
 
 
 def test_the_clock_of_a_look_holds_one_solve_and_no_more():
@@ -61,8 +98,36 @@ def test_the_clock_of_a_look_holds_one_solve_and_no_more():
 def test_each_way_of_fitting_can_be_made_and_is_on_the_page(tiny):
     joint, supervised = (Trained(Gain(gain), {"training": {"seed": 0}}) for gain in (0.6, 0.7))
     ways = ways_of_fitting.variants(joint, supervised, tiny, steps=4, check_every=2)
-    assert tuple(ways) == (ways_of_fitting.TIMED if tiny else ways_of_fitting.METHODS)
-    assert all(isinstance(make(lambda *_: None), tracing.Fit) for make in ways.values())
+    plain = ways_of_fitting.without_network(L1Wavelet(), tiny)
+    assert tuple(plain) == ways_of_fitting.NETWORKLESS
+    assert (*ways, *plain) == ((*ways_of_fitting.TIMED, *plain) if tiny else ways_of_fitting.METHODS)
+    assert all(isinstance(make(lambda *_: None), tracing.Fit) for make in (ways | plain).values())
+
+
+def test_the_wavelet_method_is_traced_with_one_look_and_longer_with_more_iterations():
+    measurement, image = make_measurement(n=2, noise=0.02)
+    wavelet = L1Wavelet(iterations=2)
+    plain = ways_of_fitting.without_network(wavelet, tiny=False)
+    found = {name: tracing.traces(make, measurement, image.abs(), range(2)) for name, make in plain.items()}
+    assert all(len(trace.ssim) == 1 for some in found.values() for trace in some)
+    short, long = (found[name][0] for name in ways_of_fitting.NETWORKLESS)
+    assert short.final == short.ssim[0]
+    assert long.total > 5 * short.total
+    looks = []
+    once = plain[ways_of_fitting.WAVELET](lambda step, seconds, image: looks.append(image))
+    torch.testing.assert_close(once.explain(measurement).image, wavelet(measurement))
+    assert len(looks) == 1
+
+
+def test_fits_that_were_traced_before_are_found_when_ways_without_a_network_are_added(tmp_path):
+    """Their file is named after the fits alone, as it was when there was nothing else."""
+    study = object.__new__(Study)
+    study.folder = tmp_path
+    joint = Trained(Gain(0.6), {"training": {"seed": 0}})
+    ways = ways_of_fitting.variants(joint, joint, False, steps=4, check_every=2)
+    assert not set(ways) & set(ways_of_fitting.NETWORKLESS)
+    path = ttt_cost._path(study, record("a b"), list(ways), ttt_cost.TRIED_STEPS)
+    assert path.name == "a-b-21246b7b.json"
 
 
 @pytest.mark.parametrize("name", ["volume, fitted on one of its slices", "volume, stopped at the noise"])
@@ -72,6 +137,50 @@ def test_a_way_that_fits_less_is_traced_on_all_slices(name):
     make = ways_of_fitting.variants(joint, joint, False, steps=4, check_every=2)[name]
     found = tracing.traces(make, measurement, image.abs(), range(3))
     assert [len(trace.ssim) for trace in found] == [3, 3, 3]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reaches:
+    """A way of fitting of which a trace says so."""
+
+    level: float
+
+    def __call__(self, look):
+        raise AssertionError("traced by the test")
+
+
+def test_ways_without_a_network_are_judged_by_the_same_reference_and_drawn_beside_it(tmp_path, monkeypatch):
+    measurement, image = make_measurement(n=4, noise=0.02)
+    study, kept, traced = object.__new__(Study), [], []
+    study.folder = tmp_path
+    monkeypatch.setattr(Study, "pair_of", lambda *_: (measurement, image.abs()))
+    monkeypatch.setattr(Study, "keep", lambda self, rows, **columns: kept.append((rows, columns)))
+
+    def trace(make, measurement, target, chosen):
+        traced.append(make)
+        return [tracing.Trace([1.0], [make.level], make.level, 1.0)] * len(chosen)
+
+    monkeypatch.setattr(ttt_cost, "traces", trace)
+    joint, scan = Trained(Gain(0.6), {"training": {"seed": 3}}), record("a scan")
+    ways = {ways_of_fitting.REFERENCE: Reaches(0.8), "volume": Reaches(0.7)}
+    plain = {ways_of_fitting.WAVELET: Reaches(0.9)}
+    for _ in range(2):
+        levels = ttt_cost._try(study, scan, ways, joint)
+        ttt_cost._try_plain(study, scan, plain, L1Wavelet(), levels)
+    assert levels == [0.8, 0.8]
+    assert [way.level for way in traced] == [0.8, 0.7, 0.9], "what was traced once is not traced again"
+    reached = {
+        columns["method"]: (row["value"], row["train_seed"])
+        for rows, columns in kept
+        for row in rows
+        if row["metric"] == "reaches the reference's SSIM"
+    }
+    assert reached == {
+        ways_of_fitting.REFERENCE: (1.0, 3),
+        "volume": (0.0, 3),
+        ways_of_fitting.WAVELET: (1.0, None),
+    }
+    assert (tmp_path / "curves" / "l1-wavelet-a-scan.jsonl").exists()
 
 
 def first_of(leaf):
@@ -95,6 +204,19 @@ def test_the_speed_up_is_judged_by_the_ratio_of_seconds(fast, holds):
     found = judged(ttt_cost.CLAIMS, value_of)
     assert found["speedup"]["holds"] is holds
     assert found["speedup-of-reconciling"]["holds"] is holds
+
+
+@pytest.mark.parametrize(("first", "holds"), [(60.0, True), (12.0, False)])
+def test_with_one_oracle_on_both_sides_the_reference_is_asked_for_its_first_look(first, holds):
+    def value_of(where):
+        if where["metric"] == tracing.TO_REFERENCE:
+            return first if where["method"] == ways_of_fitting.REFERENCE else 1.0
+        return 60.0 if where["metric"] == tracing.TO_END else 0.9
+
+    found = judged(ttt_cost.CLAIMS, value_of)
+    assert found["speedup-same-oracle"]["holds"] is holds
+    assert found["speedup-of-reconciling-same-oracle"]["holds"] is holds
+    assert found["speedup"]["holds"] is True
 
 
 def test_one_shift_without_a_speed_up_decides():

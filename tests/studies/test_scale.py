@@ -9,6 +9,7 @@ from reshim.networks import NETWORKS
 from reshim.studies import STUDIES, lab, recipe_of, scale
 from reshim.studies.embedded import catalog_of
 from reshim.studies.scale import FULL, Scale
+from reshim.studies.shifts import VARNET
 from reshim.studies.study import Study
 
 
@@ -20,6 +21,13 @@ def test_every_network_of_the_laboratory_stands_for_a_larger_one(name):
     )
     assert large > 4 * small
     assert Scale.EMBEDDED.network(name) == Scale.TINY.network(name) == name
+
+
+def test_only_what_is_adapted_differs_from_the_published_network_at_full_size():
+    for name in lab.NAMES:
+        assert lab.settings_of(name, Scale.FULL) is None
+        assert lab.settings_of(name, Scale.EMBEDDED) == lab.SETTINGS.get(name)
+    assert VARNET.settings["maps"] == "given"
 
 
 def test_full_size_takes_the_published_budget_and_the_question_still_changes_it():

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from reshim.cli import main
 from reshim.training.memory import keep_freed_memory
 
 PREPARING = """
@@ -41,6 +42,25 @@ def test_glibc_listens_and_others_are_left_alone(monkeypatch):
         assert keep_freed_memory()
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not keep_freed_memory()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["reconstruct", "scan.h5", "--out", "out"],
+        ["evaluate", "scans.parquet", "--where", "true", "--with", "sense", "--out", "rows.parquet"],
+        ["calibrate", "run", "scans.parquet", "--where", "true"],
+        ["serve", "--port", "-1"],
+        ["study", "no-such-study"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_command_that_computes_keeps_what_it_frees(words, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr("reshim.training.memory.keep_freed_memory", lambda: told.append(True))
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert told
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")

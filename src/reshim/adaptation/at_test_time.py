@@ -94,12 +94,16 @@ class InBatches:
         """False for a magnitude network."""
         return bool(getattr(self.network, "has_phase", True))
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie, and so where it computes."""
+        return next(self.network.parameters()).device
+
     @torch.no_grad()
     def __call__(self, measurement: Measurement) -> Image:
         """Return the image."""
-        device = next(self.network.parameters()).device
         parts = torch.arange(measurement.kspace.shape[0]).split(self.size)
-        images = [self.network(measurement.take(chosen.tolist()).to(device)) for chosen in parts]
+        images = [self.network(measurement.take(chosen.tolist()).to(self.device)) for chosen in parts]
         return torch.cat(images).to(measurement.kspace.device)
 
 
@@ -228,6 +232,11 @@ class AdaptedAtTestTime:
             raise ValueError("slices that share weights have no neighbour to begin at; set scope 'slice'")
 
     @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return next(self.base.parameters()).device
+
+    @property
     def left_as_is(self) -> InBatches:
         """The fall-back as a reconstructor: what is handed out where nothing is fitted."""
         return InBatches(self.fallback, self.batch_slices, self.train_seed)
@@ -335,9 +344,12 @@ class AdaptedAtTestTime:
         started = time.perf_counter()
 
         def look(step: int) -> float:
+            nonlocal started
             error = self._look(network, measurement, folds, noise)
             if self.on_snapshot is not None:
-                self._show(network, measurement if shown is None else shown, step, started)
+                taken = self._show(network, measurement if shown is None else shown, step, started)
+                # Each image is charged for making it, and none for those that were shown before.
+                started += taken
             return error
 
         best, best_step, best_weights, waited = float("inf"), 0, _weights(network), 0
@@ -407,12 +419,14 @@ class AdaptedAtTestTime:
         return misfit_over_noise(image, measurement, folds.fit, noise)
 
     @torch.no_grad()
-    def _show(self, network: nn.Module, measurement: Measurement, step: int, started: float) -> None:
+    def _show(self, network: nn.Module, measurement: Measurement, step: int, started: float) -> float:
+        """Show the image; return the seconds that making it took."""
         assert self.on_snapshot is not None
         network.eval()
-        image = InBatches(network, self.batch_slices)(measurement)
+        image, taken = timed(lambda: InBatches(network, self.batch_slices)(measurement))
         self.on_snapshot(step, time.perf_counter() - started, image)
         network.train()
+        return taken
 
     @torch.no_grad()
     def _judge(self, network: nn.Module, measurement: Measurement, folds: Folds) -> tuple[float, float]:

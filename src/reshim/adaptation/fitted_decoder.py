@@ -14,7 +14,7 @@ number of iterations is what regularises, and has to be tuned.
 import copy
 import time
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -75,6 +75,9 @@ class FittedDecoder:
 
     on_snapshot: Snapshot | None = field(default=None, metadata={"digest": False})
     """Is shown the image at every step, counted anew in each slice; for curves, never for decisions."""
+
+    scope: ClassVar[Literal["slice"]] = "slice"
+    """Every slice has weights of its own."""
 
     def __call__(self, measurement: Measurement) -> Image:
         """Return the complex image (batch, row, column) in the measurement's units."""

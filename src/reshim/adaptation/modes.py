@@ -18,6 +18,7 @@ from torch import nn
 
 from reshim.adaptation import MODES
 from reshim.adaptation.at_test_time import MEASURED, AdaptedAtTestTime, InBatches
+from reshim.adaptation.beside import beside
 from reshim.adaptation.budget import Budget, timed
 from reshim.adaptation.folds import NothingToHoldOutError
 from reshim.adaptation.options import with_options
@@ -80,7 +81,7 @@ class Foretells(Protocol):
 
     @property
     def mends_usual(self) -> bool:
-        """Whether reconciling made the scans better that it was calibrated on."""
+        """Whether reconciling made the scans better that it was calibrated on, hardly a slice excepted."""
         ...
 
     def __call__(self, measurement: Measurement) -> Foretold:
@@ -125,6 +126,11 @@ class AdaptedWhereUnusual:
 
     has_phase = True
 
+    @property
+    def scope(self) -> str | None:
+        """Which slices share fitted weights; None where nothing is fitted."""
+        return self.adapted.scope if self.fits else None
+
     def __call__(self, measurement: Measurement) -> Image:
         """Return the image."""
         return self.explain(measurement).image
@@ -152,9 +158,14 @@ class AdaptedWhereUnusual:
         elif self.mends_usual:
             outcome = solving.within(measurement, _saying(left, MENDS), budget, price)
         else:
-            outcome = left
+            outcome = self._saying_why_left(left)
         reasons = tuple(f"{why}; {reason}" for reason in outcome.reason)
         return replace(outcome, reason=reasons, shift_score=score, foretold=foretold)
+
+    def _saying_why_left(self, left: Outcome) -> Outcome:
+        """A usual scan: with what its calibration has against reconciling it, where it says so."""
+        against = getattr(self.foretell, "against_mending", "")
+        return _adding(left, f"not reconciled: {against}") if against else left
 
     def _foretold(self, measurement: Measurement, costs: "_Costs") -> tuple[Foretold | None, str]:
         """What is foretold of the quality, if anybody can; and what was not asked for want of time."""
@@ -191,7 +202,7 @@ class AdaptedWhereUnusual:
         Not than the reconciled image, which predicts hidden samples no better than the network's and has the
         better image. Where no sample can be held out, nothing is known of that and nothing changes.
         """
-        name = type(classical).__name__
+        name, classical = type(classical).__name__, beside(self.adapted, classical)
         try:
             gain, error = self.adapted.gain_of_other(classical, self.adapted.left_as_is, measurement)
         except NothingToHoldOutError as reason:

@@ -37,15 +37,21 @@ def with_options(method: Method, options: Sequence[str], mode: str) -> Method:
         if name not in known:
             settings = ", ".join(f"{key}={value}" for key, value in known.items())
             raise UserError(f"--adapt {mode} has no setting {name!r}; it has, with its values: {settings}")
-        changes[name] = _value(name, text, kinds[name])
+        changes[name] = value_of("--adapt-option", name, text, kinds[name])
     try:
         return replace(method, **changes)  # type: ignore[type-var]
     except ValueError as error:
         raise UserError(f"--adapt-option: {error}") from error
 
 
-def _value(name: str, text: str, kind: Any) -> Any:
-    """The value of a text, as the annotation of the setting wants it."""
+def value_of(option: str, name: str, text: str, kind: Any) -> Any:
+    """The value of a text, as the annotation of the setting wants it; `option` is what an error names.
+
+    Raises
+    ------
+    UserError
+        If the setting cannot take it.
+    """
     choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     if NoneType in choices and text.lower() == "none":
         return None
@@ -61,7 +67,7 @@ def _value(name: str, text: str, kind: Any) -> Any:
                 continue
             if math.isfinite(value):
                 return value
-    raise UserError(f"--adapt-option {name}={text}: {name} takes {' or '.join(map(_named, choices))}")
+    raise UserError(f"{option} {name}={text}: {name} takes {' or '.join(map(_named, choices))}")
 
 
 def _named(choice: Any) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from reshim.adaptation.beside import device_of
 from reshim.adaptation.budget import Budget, timed
 from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.physics.maps import default_estimator
@@ -40,7 +41,10 @@ class Price:
 
 @dataclass(frozen=True)
 class Reconciled:
-    """A reconstructor around a reconstructor: the image of `base`, reconciled with the samples."""
+    """A reconstructor around a reconstructor: the image of `base`, reconciled with the samples.
+
+    It solves where the base's network lies, slice by slice, and the images come back to the measurement.
+    """
 
     base: Reconstructor
     """Any method whose image has a phase."""
@@ -111,8 +115,7 @@ class Reconciled:
         nothing = item.kspace.new_zeros(1, *item.kspace.shape[-2:])
         # The first call is slower than those that follow, and counts for nothing.
         _, one, four = (
-            timed(lambda steps=steps: self._solver(steps).near(item, nothing, self.closeness))[1]
-            for steps in (1, 1, 4)
+            timed(lambda steps=steps: self._solved(item, nothing, steps))[1] for steps in (1, 1, 4)
         )
         step = max((four - one) / 3, 0.01 * one, 1e-6)
         return Price(max(one - step, 0.0), step)
@@ -129,7 +132,7 @@ class Reconciled:
             part, left = image[index : index + 1], budget.left / (n_slices - index)
             n = 0 if price is None else price.steps_in(left, self.iterations)
             if n:
-                part = self._solver(n).near(measurement.item(index), part, self.closeness)
+                part = self._solved(measurement.item(index), part, n)
             images.append(part)
             steps.append(n)
         return torch.cat(images), steps
@@ -141,16 +144,19 @@ class Reconciled:
             return f"not reconciled, the image alone took {taken:.2g} s of {budget}"
         return f"reconciled with the samples in {steps} of {self.iterations} steps, all that {budget} left"
 
-    def _solver(self, iterations: int) -> L1Wavelet:
-        return L1Wavelet(weight=self.sparsity, iterations=iterations)
+    def _solved(self, item: Measurement, image: Image, steps: int) -> Image:
+        """One slice's solve, there and back."""
+        device, solver = device_of(self.base, item), L1Wavelet(weight=self.sparsity, iterations=steps)
+        return solver.near(item.to(device), image.to(device), self.closeness).to(image.device)
 
     @torch.no_grad()
     def reconcile(self, measurement: Measurement, image: Image) -> Image:
         """An image of this measurement, reconciled with its samples, a slice at a time."""
         measurement = measurement.with_maps(self.estimate)
-        solver = self._solver(self.iterations)
         slices = range(measurement.kspace.shape[0])
-        return torch.cat([solver.near(measurement.item(i), image[i : i + 1], self.closeness) for i in slices])
+        return torch.cat(
+            [self._solved(measurement.item(i), image[i : i + 1], self.iterations) for i in slices]
+        )
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,11 @@ class Remembered:
     def has_phase(self) -> bool:
         """Whether the base's images have one."""
         return bool(getattr(self.base, "has_phase", True))
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where the base computes, if it says so."""
+        return getattr(self.base, "device", None)
 
     def __call__(self, measurement: Measurement) -> Image:
         """Return the image."""

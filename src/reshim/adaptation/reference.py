@@ -15,7 +15,7 @@ rate.
 import copy
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +78,9 @@ class ReferenceAdaptation:
 
     on_snapshot: Snapshot | None = field(default=None, metadata={"digest": False})
     """Is shown the image at every step; for curves, never for decisions."""
+
+    scope: ClassVar[Literal["slice"]] = "slice"
+    """Every slice has weights of its own."""
 
     has_phase = True
 

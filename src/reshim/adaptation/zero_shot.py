@@ -18,7 +18,7 @@ import copy
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +89,9 @@ class ZeroShot:
 
     on_snapshot: Snapshot | None = field(default=None, metadata={"digest": False})
     """Is shown the image after every epoch, counted anew in each slice; for curves, never for decisions."""
+
+    scope: ClassVar[Literal["slice"]] = "slice"
+    """Every slice has weights of its own."""
 
     has_phase = True
 

@@ -2,7 +2,8 @@
 
 Here, and here alone, the alarm meets references. What comes out lies in the RUN as ``alarm.safetensors``;
 predicting reads that, the measurement and the un-adapted image. On the same scans it is seen whether being
-reconciled makes the RUN's usual images better, which no held-out sample can tell.
+reconciled makes the RUN's usual images better, in the mean and with hardly a slice that loses; no held-out
+sample can tell that.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from reshim.acquire import Scheme, measure, reference, without_oversampling
@@ -33,6 +35,10 @@ FILE = "alarm.safetensors"
 FITTED_SHARE = 0.4
 """Of the subjects; the others calibrate."""
 
+LOSS, MOST_LOSERS = 0.002, 0.02
+"""SSIM by which a slice that is reconciled counts as a loser, and the share of the slices that may be losers
+where usual scans are reconciled."""
+
 
 @dataclass(frozen=True)
 class Foreteller:
@@ -51,7 +57,7 @@ class Foreteller:
         predictor, method = Predictor.load(path), left_as_is(run)
         if predictor.about.get("weights") != digest(method.network):
             return None
-        return cls(method, Alarm.of_run(run.path), predictor)
+        return cls(method, Alarm.of_run(run.path), _without_outdated(predictor))
 
     def __call__(self, measurement: Measurement) -> Prediction:
         """Foretell the SSIM of a scan's un-adapted images."""
@@ -68,9 +74,24 @@ class Foreteller:
 
     @property
     def mends_usual(self) -> bool:
-        """Whether reconciling made the calibration scans better: the interval of its mean gain is above 0."""
+        """Whether reconciling made the calibration scans better, with hardly a slice that lost."""
+        return not self.against_mending
+
+    @property
+    def against_mending(self) -> str:
+        """Why usual scans are not reconciled: what failed on the calibration scans, if anything."""
         known = self.predictor.about.get("reconciling")
-        return known is not None and known["gain"] - 1.96 * known["error"] > 0
+        if known is None:
+            return "the calibration did not see whether reconciling helps; run `reshim calibrate` for that"
+        failed = []
+        if known["gain"] - 1.96 * known["error"] <= 0:
+            failed.append(f"the mean gain is not surely above 0, {known['gain']:+.4f} ± {known['error']:.4f}")
+        if known["losers"] > MOST_LOSERS:
+            failed.append(
+                f"{100 * known['losers']:.1f} % of {known['slices']} slices lost more than {LOSS} SSIM, and "
+                f"{100 * MOST_LOSERS:g} % may"
+            )
+        return "; ".join(failed)
 
     @property
     def headers(self) -> KnownHeaders | None:
@@ -114,7 +135,8 @@ def calibrate_alarm(
             "the run has no folder with statistics.safetensors; train it again and calibrate that"
         )
     chosen, method, shift_score = one_a_subject(run, records, seed), left_as_is(run), Alarm.of_run(run.path)
-    rows, scores, subjects, gains = [], [], [], []
+    rows, scores, subjects = [], [], []
+    gains: list[Tensor] = []
     reconciled = Reconciled(method) if method.has_phase else None
     for index, record in enumerate(chosen):
         try:
@@ -125,7 +147,8 @@ def calibrate_alarm(
             continue
         rows.append(seen.features)
         scores.append(seen.ssim)
-        gains.append(seen.gain)
+        if seen.gains is not None:
+            gains.append(seen.gains)
         subjects.append([record.dataset, record.subject])
         if on_progress is not None:
             on_progress(record.scan_id)
@@ -142,7 +165,7 @@ def calibrate_alarm(
             "calibrated": subjects[n_fitted:],
             "schemes": [vars(scheme) for scheme in schemes],
             "headers": KnownHeaders.of(trained_on).plain() if trained_on else None,
-            "reconciling": _mean_of([gain for gain in gains if gain is not None]),
+            "reconciling": _reconciling(gains),
         },
     )
     predictor.save(Path(run.path) / FILE)
@@ -162,12 +185,29 @@ def one_a_subject(run: Trained, records: Sequence[ScanRecord], seed: int) -> lis
     return [subjects[index][int(generator.integers(len(subjects[index])))] for index in order]
 
 
-def _mean_of(gains: Sequence[float]) -> dict[str, float] | None:
-    """Mean and standard error over subjects; None of fewer than two."""
+def _reconciling(gains: Sequence[Tensor]) -> dict[str, float] | None:
+    """What reconciling added, of the gains of each scan's slices; None of fewer than two subjects.
+
+    Mean and standard error are over subjects, the share of losers is of all slices.
+    """
     if len(gains) < 2:
         return None
-    values = torch.tensor(gains, dtype=torch.float64)
-    return {"gain": values.mean().item(), "error": (values.std() / len(gains) ** 0.5).item()}
+    means, slices = torch.stack([each.mean() for each in gains]), torch.cat(list(gains))
+    return {
+        "gain": means.mean().item(),
+        "error": (means.std() / len(gains) ** 0.5).item(),
+        "losers": (slices < -LOSS).double().mean().item(),
+        "slices": len(slices),
+    }
+
+
+def _without_outdated(predictor: Predictor) -> Predictor:
+    """A calibration from before losers were counted has not seen whether usual scans may be reconciled."""
+    known = predictor.about.get("reconciling")
+    if known is None or "losers" in known:
+        return predictor
+    about = {name: value for name, value in predictor.about.items() if name != "reconciling"}
+    return replace(predictor, about=about)
 
 
 @dataclass(frozen=True)
@@ -178,8 +218,8 @@ class Observed:
     ssim: float
     """Of the un-adapted images."""
 
-    gain: float | None
-    """SSIM that reconciling them added, where that was asked."""
+    gains: Float[Tensor, " slice"] | None
+    """SSIM that reconciling added to each that shows some body, where that was asked."""
 
 
 def observed(
@@ -197,14 +237,15 @@ def observed(
     image = method(measurement)
     row = foretelling(measurement, method, shift_score(measurement), image)
     target = reference(acquisition, "mvue")
-    score = _support_ssim(image, measurement, target)
+    scores = _support_ssim(image, measurement, target)
     if reconciled is None:
-        return Observed(row, score, None)
-    mended = _support_ssim(reconciled.reconcile(measurement, image), measurement, target)
-    return Observed(row, score, mended - score)
+        return Observed(row, float(scores.nanmean()), None)
+    gains = _support_ssim(reconciled.reconcile(measurement, image), measurement, target) - scores
+    return Observed(row, float(scores.nanmean()), gains[torch.isfinite(gains)])
 
 
-def _support_ssim(image: Image, measurement: Measurement, target: Tensor) -> float:
+def _support_ssim(image: Image, measurement: Measurement, target: Tensor) -> Float[Tensor, " slice"]:
+    """Of each slice; NaN of one without a body."""
     magnitude, target = center_crop(image.abs(), measurement.crop).double(), target.double()
     top = target.max().expand(target.shape[0])
-    return float(ssim(magnitude, target, top, support(target, top)).nanmean())
+    return ssim(magnitude, target, top, support(target, top))

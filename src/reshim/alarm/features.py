@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from reshim.acquire import seen_through
+from reshim.adaptation.beside import beside
 from reshim.adaptation.folds import split_folds
 from reshim.adaptation.misfits import fold_error, unit_energies
 from reshim.classical.sense import Sense
@@ -54,7 +55,7 @@ def foretelling(
     """
     folds = split_folds(measurement, 0.1, 0.15)
     shown = seen_through(measurement, folds.fit | folds.stop)
-    withheld, sense = method(shown), Sense()
+    withheld, sense = method(shown), beside(method, Sense())
     image = method(measurement) if image is None else image
     gain = torch.log(
         unit_energies(sense(shown), measurement, folds.judge)

@@ -43,6 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Calibrate and say how wide the interval is."""
     from rich.console import Console
 
+    from reshim.training.memory import keep_freed_memory
+
+    keep_freed_memory()
     from reshim.acquire import Scheme
     from reshim.alarm.calibrate import FILE, calibrate_alarm, one_a_subject
     from reshim.catalog import Catalog

@@ -33,8 +33,10 @@ examples:
   reshim doctor scans.parquet --where true --network vit-l --fsdp --processes 8 --device cuda
 
 All but the first take the options of `reshim train`. A few steps are made on invented scans to learn how
-fast this machine is; no scan is read. What is beyond --pool-gib is made again at every draw, and counted so.
---stop early is taken as never met, --compile as not asked for. Exit status 2 where the run would not fit.
+fast this machine is; no scan is read. Memory and disk come out within a quarter; seconds are those of a
+machine that stays as fast as it is meanwhile. What is beyond --pool-gib is made again at every draw, and
+counted so. --stop early is taken as never met, --compile as not asked for. Exit status 2 where the run would
+not fit.
 """
 
 PLAN = {
@@ -209,7 +211,7 @@ def _rows(
     found: "Forecast", device: "torch.device", arguments: argparse.Namespace
 ) -> list[tuple[str, str, str]]:
     """The forecast beside what is there."""
-    quiet = "within a quarter, while nothing else runs"
+    quiet = "if the machine stays as fast as it is just now"
     rows = [
         ("parameters", f"{found.n_parameters:,}", ""),
         ("training slices", f"{found.n_slices:,}", f"{found.n_steps:,} steps of {found.step_seconds:.2f} s"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from reshim.cli.adapting import add_adapting
 from reshim.errors import UserError
-from reshim.methods import SELF_TRAINED
+from reshim.methods import SELF_TRAINED, run_named
 
 NAME = "evaluate"
 HELP = "Score methods on fully sampled scans that are undersampled here; one row a slice, method and metric."
@@ -31,7 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="catalog made by reshim index")
     parser.add_argument("--where", required=True, metavar="SQL", help="filter over the catalog's columns")
-    parser.add_argument("--with", dest="methods", nargs="+", required=True, metavar="METHOD")
+    parser.add_argument(
+        "--with",
+        dest="methods",
+        nargs="+",
+        required=True,
+        metavar="METHOD",
+        help="methods or RUN folders; RUN@12 takes the weights of epoch 12",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="ROWS.parquet")
     parser.add_argument(
         "--split", default="test", help="split that is scored (default test); 'all' takes every scan"
@@ -141,8 +148,8 @@ def runs_behind(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
     parts = (name.partition(":") for name in names)
     folders = (start if kind in SELF_TRAINED else kind + sign + start for kind, sign, start in parts)
-    runs = (RunFolder(Path(folder)) for folder in folders if folder)
-    return {str(run.path): run.read_settings() for run in runs if run.settings.exists()}
+    runs = (run_named(folder) for folder in folders if folder)
+    return {str(run[0]): RunFolder(run[0]).read_settings() for run in runs if run is not None}
 
 
 def _seen_subjects(runs: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, str]]:

@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
     parser.add_argument(
-        "--with", dest="method", default="default", metavar="METHOD", help="method or RUN folder"
+        "--with",
+        dest="method",
+        default="default",
+        metavar="METHOD",
+        help="method or RUN folder; RUN@12 takes the weights of epoch 12",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     add_adapting(parser)

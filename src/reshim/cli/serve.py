@@ -26,7 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=9002, help="port to listen on (default 9002)")
     parser.add_argument(
-        "--with", dest="method", default="default", metavar="METHOD", help="method or RUN folder"
+        "--with",
+        dest="method",
+        default="default",
+        metavar="METHOD",
+        help="method or RUN folder; RUN@12 takes the weights of epoch 12",
     )
     add_adapting(parser)
     parser.add_argument(
@@ -48,6 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.logging import RichHandler
 
+    from reshim.training.memory import keep_freed_memory
+
+    keep_freed_memory()
     from reshim.errors import UserError
     from reshim.methods import checked_device
     from reshim.reconstruction import Request

@@ -30,14 +30,15 @@ examples:
   reshim train scans.parquet --where "anatomy = 'knee'" --where "anatomy = 'brain'" --weight 10 --weight 1 \\
       --network unet-tiny --out runs/ten-to-one
   reshim train site.parquet --where "fully_sampled = false" --from runs/knee --objective ssdu --out runs/site
-  reshim train scans.parquet --where "anatomy = 'knee'" --where "anatomy = 'brain'" --subset 1 --subset 1/16 \
-      --network unet-tiny --out runs/all-of-one
-  torchrun --nproc-per-node 8 -m reshim train scans.parquet --where true --network vit-l --fsdp \
+  reshim train scans.parquet --where "anatomy = 'knee'" --where "anatomy = 'brain'" --subset 1 \\
+      --subset 1/16 --network unet-tiny --out runs/all-of-one
+  torchrun --nproc-per-node 8 -m reshim train scans.parquet --where true --network vit-l --fsdp \\
       --device cuda --out runs/vit
-  torchrun --nproc-per-node 4 -m reshim train scans.parquet --where true --network varnet-s \
+  torchrun --nproc-per-node 4 -m reshim train scans.parquet --where true --network varnet-s \\
       --device cuda --out runs/all
-  reshim train scans.parquet --where true --network varnet-s --objective joint-released --fixed-mask \
-      --schedule constant --learning-rate 1e-5 --batch 1 --epochs 300 --out runs/as-released
+  reshim train scans.parquet --where true --network unet-s --network-option channels=64 \\
+      --objective joint-released --target rss --fixed-mask --schedule constant --learning-rate 1e-5 \\
+      --batch 1 --epochs 300 --training-option clip=none --out runs/as-released
 
 Scans with split 'train' are trained on, those with 'val' choose the checkpoint. The same command again goes
 on where it stopped; a folder that holds a run with other settings is refused (exit 2). Under torchrun --batch
@@ -114,8 +115,8 @@ def _add_data(group: argparse._ArgumentGroup, required: bool) -> None:
         "--subset",
         action="append",
         metavar="SHARE",
-        help="share of the subjects, e.g. 1/8; smaller ones are nested. Once for all, or one for each "
-        "--where in their order: all of one distribution and a sixteenth of another",
+        help="share of the subjects, e.g. 1/8; smaller ones are nested, and --seed draws others. Once for "
+        "all, or one for each --where in their order: all of one distribution and a sixteenth of another",
     )
     group.add_argument(
         "--watch",
@@ -196,6 +197,15 @@ def _add_budget(group: argparse._ArgumentGroup) -> None:
         "--fsdp", action="store_true", help="deal the weights out over the processes of torchrun"
     )
     group.add_argument(
+        "--training-option",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings without an option of their own, e.g. clip=none keep_epochs=false; a key that does not "
+        "exist lists those that do",
+    )
+    group.add_argument(
         "--tensorboard", action="store_true", help="write events beside the log (extra 'tensorboard')"
     )
 
@@ -209,8 +219,9 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.training.run_folder import RunFolder
     from reshim.training.train import train
 
-    device, pool = checked_device(arguments.device), _pool(arguments)
+    device = checked_device(arguments.device)
     settings = settings_of(arguments)
+    pool = _pool(arguments, settings)
     network, network_settings = network_of(arguments, settings.objective)
     catalog = Catalog.read(arguments.catalog)
     groups, validation = scans_of(catalog, arguments)
@@ -255,7 +266,7 @@ def bounds_of(arguments: argparse.Namespace) -> tuple[int, int]:
     return int(arguments.pool_gib * 2**30), int(arguments.cache_gib * 2**30)
 
 
-def _pool(arguments: argparse.Namespace) -> "Pool":
+def _pool(arguments: argparse.Namespace, settings: "TrainingSettings") -> "Pool":
     from reshim.training.cache import Cache
     from reshim.training.pool import Pool
     from reshim.training.run_folder import RunFolder
@@ -264,7 +275,7 @@ def _pool(arguments: argparse.Namespace) -> "Pool":
     # Each process of torchrun writes its share.
     on_disk //= int(os.environ.get("WORLD_SIZE", "1"))
     cache = Cache(RunFolder(arguments.out).prepared, on_disk) if on_disk else None
-    return Pool(max_bytes=in_memory, cache=cache)
+    return Pool(remove_oversampling=settings.remove_oversampling, max_bytes=in_memory, cache=cache)
 
 
 def _finished(trained: "Trained", out: Path) -> int:
@@ -288,7 +299,8 @@ def _finished(trained: "Trained", out: Path) -> int:
 def settings_of(arguments: argparse.Namespace) -> "TrainingSettings":
     """The settings that the options say."""
     from reshim.acquire import Scheme
-    from reshim.training.settings import EarlyStop, TrainingSettings
+    from reshim.cli.training_options import training_options
+    from reshim.training.settings import TrainingSettings
 
     if arguments.center_lines is not None and arguments.center_fraction is not None:
         raise UserError("--center-lines and --center-fraction say the same thing; give one")
@@ -302,9 +314,9 @@ def settings_of(arguments: argparse.Namespace) -> "TrainingSettings":
             f"--fixed-mask takes one mask for all, and --acceleration has {len(arguments.acceleration)} "
             "rates; give one rate"
         )
-    constant = {"start_divisor": 1.0, "final_divisor": 1.0} if arguments.schedule == "constant" else {}
-    rises = {} if arguments.warm_up is None else {"warm_up": arguments.warm_up}
-    shape: dict[str, Any] = constant | rises
+    more, rule = training_options(arguments)
+    if arguments.warm_up is not None:
+        more["warm_up"] = arguments.warm_up
     epochs = 20 if arguments.epochs is None and arguments.samples is None else arguments.epochs
     return TrainingSettings(
         objective=_objective(arguments),
@@ -313,12 +325,12 @@ def settings_of(arguments: argparse.Namespace) -> "TrainingSettings":
         batch_size=arguments.batch,
         accumulation=arguments.accumulation,
         learning_rate=arguments.learning_rate,
-        **shape,
+        **more,
         target=arguments.target,
         fixed_mask=arguments.fixed_mask,
         schemes=tuple(Scheme(arguments.mask, rate, **centre) for rate in arguments.acceleration),
         validation_slices=arguments.validation_slices,
-        early_stop=EarlyStop() if arguments.stop == "early" else None,
+        early_stop=rule,
         bf16=arguments.precision == "bf16",
         seed=arguments.seed,
     )
@@ -390,7 +402,7 @@ def _groups(catalog: "Catalog", arguments: argparse.Namespace) -> list["Group"]:
             raise UserError(
                 f"no scan with split 'train' fits {where!r}; look with: reshim list {arguments.catalog}"
             )
-        groups.append(Group(where, nested_subset(records, share), weight))
+        groups.append(Group(where, nested_subset(records, share, arguments.seed), weight))
     return groups
 
 

@@ -1,6 +1,7 @@
 """Claims with rules fixed before the run, and the judge that reads nothing but rows.
 
-A claim holds by its interval, never by its mean alone. Where the rows cannot answer, it does not hold, and
+A claim holds by its interval, never by its mean alone; one about every single slice by there being none that
+speaks against it (`NoneOf`). Where the rows cannot answer, it does not hold, and
 the note says why.
 """
 
@@ -17,7 +18,8 @@ from reshim.evaluation.quantities import Quantity, Rows
 from reshim.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
 
 Verdict: TypeAlias = Literal["holds", "undecided", "contradicted", "unanswered"]
-"""`undecided`: the interval reaches across the bound. `contradicted`: it lies wholly on the wrong side."""
+"""`undecided`: the interval reaches across the bound. `contradicted`: it lies wholly on the wrong side, or,
+of a claim about every single row (`NoneOf`), one row does."""
 
 FEWEST_SUBJECTS = 3
 
@@ -43,6 +45,14 @@ class Rule(ABC):
     @abstractmethod
     def margin(self, interval: Interval) -> float:
         """How far the interval is from breaking the rule; below 0 where it breaks it."""
+
+    def refuted_by(self, value: float | None) -> bool:
+        """Whether the estimate alone rules the claim out, however few its subjects."""
+        return False
+
+    def caveat(self, interval: Interval) -> str:
+        """What a reader should know where the rule holds; mostly nothing."""
+        return ""
 
     @property
     @abstractmethod
@@ -225,6 +235,53 @@ class PointAndInterval(Rule):
 
 
 @dataclass(frozen=True)
+class NoneOf(Rule):
+    """Not a single row counts: a sentence about every slice, which one counter-example refutes.
+
+    The quantity is a share: a mean of rows that are 1 where a slice is a counter-example and 0 elsewhere,
+    above 0 as soon as there is one. Where there is none, resampling finds none either, and an interval of no
+    width promises what nobody saw; what n subjects without one still allow is said beside.
+
+    Source: J. A. Hanley and A. Lippman-Hand, JAMA 249:1743 (1983), the rule of three: of subjects without
+    any in n, the upper end of a one-sided 95 % interval is 3/n (more of them where n is small).
+    """
+
+    quantity: Quantity
+
+    def holds(self, interval: Interval) -> bool:
+        """None counts."""
+        return not self.refuted_by(interval.value)
+
+    def contradicted(self, interval: Interval) -> bool:
+        """One counts."""
+        return self.refuted_by(interval.value)
+
+    def refuted_by(self, value: float | None) -> bool:
+        """One counts, be it that of a single subject."""
+        return value is not None and value > 0
+
+    def margin(self, interval: Interval) -> float:
+        """The share below 0: nothing is to spare."""
+        return -_end(interval.value)
+
+    def caveat(self, interval: Interval) -> str:
+        """The share of subjects that could have one although none here has."""
+        allowed = f"{100 * min(3 / interval.n_subjects, 1):.2g} %"
+        return (
+            f"none among {interval.n_subjects} subjects, which allows for up to {allowed} of all subjects "
+            "having one (rule of three, 95 %)"
+        )
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """Nothing."""
+        return (0.0,)
+
+    def __str__(self) -> str:
+        return f"{self.quantity} = 0; one row above 0 contradicts it"
+
+
+@dataclass(frozen=True)
 class AllOf:
     """Every one of several rules; the one nearest to failing is the one reported."""
 
@@ -273,7 +330,7 @@ def judge(
     """Each claim as `summary.json` keeps it: does it hold, by which interval, and if not, why.
 
     A quantity without rows, with a value that is not finite or with fewer than 3 subjects has no interval,
-    and then the claim does not hold.
+    and then the claim does not hold. A claim that one row refutes is contradicted by the rows of one subject.
     """
     answered = Rows(rows, resamples, seed)
     return [_judge_one(answered, claim) for claim in claims]
@@ -289,6 +346,8 @@ def _judge_one(rows: Rows, claim: Claim) -> dict[str, Any]:
         shown = min(range(len(rules)), key=lambda index: _margin(rules[index], intervals[index]))
         verdict, note = _joint(verdicts), ""
     interval = intervals[shown]
+    if verdict == "holds":
+        note = "; ".join(filter(None, (rules[shown].caveat(interval), interval.note)))
     judged = {
         "id": claim.id,
         "claim": claim.claim,
@@ -331,6 +390,8 @@ def _enough(interval: Interval) -> Interval:
 
 
 def _verdict(rule: Rule, interval: Interval) -> Verdict:
+    if rule.refuted_by(interval.value):
+        return "contradicted"
     if not interval.defined:
         return "unanswered"
     if rule.holds(interval):

@@ -39,8 +39,12 @@ def _panel(block: CurvesBlock, name: str, members: Sequence[Curve], context: Con
     )
     spoken = []
     for label, line in shown.items():
-        if line:
+        if len(line) == 1:
+            # A line of one point would not be seen.
+            plot.mark(*line[0], 0, context.style(label), label)
+        elif line:
             plot.line(line, context.style(label))
+        if line:
             spoken.append(f"{label} ends at {line[-1][1]:.4g}")
     description = f"{name or block.title}: {y_label} over {block.x_label}. {'; '.join(spoken)}."
     return {

@@ -44,7 +44,7 @@ from reshim.report.blocks import (
 from reshim.studies.alone import AtWork
 from reshim.studies.crowd import one_of_each
 from reshim.studies.embedded import Need
-from reshim.studies.lab import EVALUATION, NAMES, SETTINGS, SHOWN, Distribution, any_of, on, training
+from reshim.studies.lab import EVALUATION, NAMES, SHOWN, Distribution, any_of, on, settings_of, training
 from reshim.studies.needs import lacking
 from reshim.studies.study import Study
 from reshim.training.run_folder import Trained
@@ -94,7 +94,7 @@ class Part:
             network,
             self.where,
             settings,
-            network_settings=SETTINGS.get(network),
+            network_settings=settings_of(network, study.scale),
             share=share,
         )
 

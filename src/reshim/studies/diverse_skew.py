@@ -117,7 +117,7 @@ class Skew:
         settings = lab.training(study.scale, network, seed=seed)
         shares = {self.many.where: 1.0, self.few.where: FEW}
         everywhere = dict.fromkeys(shares)
-        joint, made = self.joint(network), lab.SETTINGS.get(network)
+        joint, made = self.joint(network), lab.settings_of(network, study.scale)
         kept = f"{joint}, training seed {study.seed + seed}" if seed else joint
         return {
             joint: lambda: study.train(

@@ -66,7 +66,7 @@ def trained(
             network,
             home.where,
             lab.training(study.scale, network),
-            network_settings=lab.SETTINGS.get(network),
+            network_settings=lab.settings_of(network, study.scale),
         )
         for name, network in ((name, NETWORKS[name]) for name in names)
     }

@@ -151,6 +151,11 @@ def training(scale: Scale, network: str = "unrolled-tiny", **changes: Any) -> Tr
     return replace(budget, **changes)
 
 
+def settings_of(network: str, scale: Scale) -> dict[str, Any] | None:
+    """What is changed of a network that is trained and not adapted: at full size it is the published one."""
+    return None if scale is Scale.FULL else SETTINGS.get(network)
+
+
 def on(method: str, test: Distribution | str, **where: Any) -> Score:
     """The score of a method on a test set that claims are made on."""
     label = test if isinstance(test, str) else test.label

@@ -69,7 +69,10 @@ def wavelet_of(home: Distribution) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """A network as test-time training needs it: complex, multi-coil, trained a little longer."""
+    """A network as test-time training needs it: complex, multi-coil, trained a little longer.
+
+    At full size too, for samples are compared by way of given maps: here no VarNet is the published one.
+    """
 
     name: str
     """In claims and rows."""

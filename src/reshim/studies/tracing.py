@@ -16,14 +16,14 @@ from reshim.adaptation.reconciled import Reconciled
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.physics.fourier import center_crop
 from reshim.studies.study import support_ssim
-from reshim.training.run_folder import Trained
-from reshim.types import Image, Measurement, Outcome
+from reshim.types import Image, Measurement, Outcome, Reconstructor
 
 EVERY = 10
 """Steps of the reference algorithm between two images that are looked at."""
 
 STOPPED, BEST_LOOK = "SSIM where it stopped", "SSIM at its best look"
 TO_REFERENCE, TO_END = "seconds to the reference's SSIM", "seconds to its end"
+LOOKS = "looks"
 """What a trace says of a slice, as metrics of rows."""
 
 Look = Callable[[int, float, Image], None]
@@ -40,12 +40,10 @@ class Fit(Protocol):
 
 @dataclass(frozen=True)
 class Closed:
-    """A fit whose every image is reconciled before it is looked at, the time of that counted."""
+    """A fit whose every image is reconciled before it is looked at, each charged for its own solve alone."""
 
     make: Callable[[Look], AdaptedAtTestTime]
     look: Look
-    every: int = 1
-    """Steps between two images that are reconciled and looked at."""
 
     def explain(self, measurement: Measurement) -> Outcome:
         """Fit, reconciling at every look."""
@@ -53,12 +51,10 @@ class Closed:
 
         def closed(step: int, seconds: float, image: Image) -> None:
             nonlocal spent
-            if step % self.every:
-                return
             begun = time.perf_counter()
             mended = method.reconcile(measurement, image)
             taken = time.perf_counter() - begun
-            # The clock of the fit runs on while a look is reconciled; each image is charged for one solve.
+            # The clock of the fit runs on while a look is reconciled: what earlier looks took is taken off.
             self.look(step, seconds - spent + taken, mended)
             spent += taken
 
@@ -68,17 +64,17 @@ class Closed:
 
 @dataclass(frozen=True)
 class AtOnce:
-    """Reconciled as it is: one look."""
+    """A method without steps to look at: one look, at its image."""
 
-    network: Trained
+    method: Reconstructor
     look: Look
 
     def explain(self, measurement: Measurement) -> Outcome:
-        """Reconcile, timed."""
+        """Reconstruct, timed."""
         begun = time.perf_counter()
-        outcome = Reconciled(self.network).explain(measurement)
-        self.look(0, time.perf_counter() - begun, outcome.image)
-        return outcome
+        image = self.method(measurement)
+        self.look(0, time.perf_counter() - begun, image)
+        return Outcome(image, (False,) * image.shape[0], ("nothing was fitted",) * image.shape[0])
 
 
 @dataclass
@@ -149,14 +145,18 @@ def _ssim(image: Image, measurement: Measurement, target: Tensor, chosen: Sequen
 def rows_of(trace: Trace, level: float) -> list[dict[str, Any]]:
     """What one slice took and reached.
 
-    Where the level is never reached, the time to it counts as ten times the whole: slower than any that did.
+    What is handed out is there at the end. Where the level is never reached, the time to it counts as ten
+    times the whole: slower than any that did.
     """
     reached = [second for second, value in zip(trace.seconds, trace.ssim, strict=True) if value >= level]
+    if trace.final >= level:
+        reached.append(trace.total)
     values = {
         TO_REFERENCE: max(reached[0], 1e-3) if reached else 10 * trace.total,
         "reaches the reference's SSIM": float(bool(reached)),
         TO_END: trace.total,
         STOPPED: trace.final,
         BEST_LOOK: max([*trace.ssim, trace.final]),
+        LOOKS: float(len(trace.ssim)),
     }
     return [{"metric": name, "value": value} for name, value in values.items()]

@@ -2,7 +2,9 @@
 
 Paper   M. Z. Darestani, J. Liu and R. Heckel, ICML 2022 (arXiv:2204.07204): 0.3 to 14 minutes a slice.
 Claim   fitting a volume at once and reconciling reaches the quality of the reference algorithm at least 20
-        times sooner, on each of four natural shifts.
+        times sooner, on each of four natural shifts. Asked of our first look that has it, the one before the
+        first step among them, against the reference's end; and with the same oracle on both sides, against
+        the reference's own first look that has it.
 Data    the shifts of the other ttt-* studies, of the catalog or simulated: three volumes each (simulated ones
         have 20 slices), two slices of which the reference algorithm is given. Every way of fitting is tried
         on three brains T2 at 3 T, met by a network of knees PD.
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from reshim.acquire import Scheme
+from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.digest import digest
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAtLeast
 from reshim.evaluation.quantities import Average, Difference, Ratio, score
@@ -29,10 +32,11 @@ from reshim.studies.crowd import crowd
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import Distribution
 from reshim.studies.scale import Scale
-from reshim.studies.shifts import UNET, VARNET, Kind, pair
+from reshim.studies.shifts import UNET, VARNET, Kind, pair, wavelet_of
 from reshim.studies.study import Study, write_text
 from reshim.studies.tracing import (
     BEST_LOOK,
+    LOOKS,
     STOPPED,
     TO_END,
     TO_REFERENCE,
@@ -41,7 +45,15 @@ from reshim.studies.tracing import (
     rows_of,
     traces,
 )
-from reshim.studies.ways_of_fitting import FAST, METHODS, RECONCILED, REFERENCE, TIMED, variants
+from reshim.studies.ways_of_fitting import (
+    FAST,
+    METHODS,
+    RECONCILED,
+    REFERENCE,
+    TIMED,
+    variants,
+    without_network,
+)
 from reshim.training.run_folder import Trained
 from reshim.types import ScanRecord
 
@@ -82,15 +94,22 @@ VOLUMES, LENGTH, FIRST = 3, 20, 6000
 TRIED_STEPS = 400
 """Of the ways that are tried, where none is named; the shifts have those of the other studies."""
 
+CHECKED_EVERY = 20
+"""Steps between two checks of a fit that is timed. Every check is a look: there it might have stopped."""
+
 
 def _cost(method: str, metric: str, test: str = TARGET.label) -> Any:
     return score(f"{metric} ({method}; {test})", method=method, metric=metric, test=test)
 
 
-def _sooner(method: str, test: str = TARGET.label, until: str = "") -> LowerBoundAtLeast:
-    """By what factor a method reaches the reference's quality, or its own end, sooner than the reference."""
-    ends = _cost(REFERENCE, TO_END, test)
-    return LowerBoundAtLeast(Ratio(ends, _cost(method, until or TO_REFERENCE, test)), 20)
+def _sooner(
+    method: str, test: str = TARGET.label, until: str = TO_REFERENCE, than: str = TO_END
+) -> LowerBoundAtLeast:
+    """By what factor a method reaches the reference's quality, or its own end, sooner than the reference.
+
+    The reference's time is that to its end, or to its own first look at that quality.
+    """
+    return LowerBoundAtLeast(Ratio(_cost(REFERENCE, than, test), _cost(method, until, test)), 20)
 
 
 def _lost_by_stopping(method: str, test: str = TARGET.label) -> Difference:
@@ -100,31 +119,47 @@ def _lost_by_stopping(method: str, test: str = TARGET.label) -> Difference:
 CLAIMS = (
     Claim(
         "speedup",
-        "fitting a volume at once and reconciling reaches, per slice, the reference's SSIM 20 times sooner, "
-        "on every shift",
+        "fitting a volume at once and reconciling has the reference's final SSIM, per slice, 20 times sooner "
+        "than the reference ends, on every shift: by its first look that has it, the reconciled image before "
+        "the first step among them",
         AllOf(tuple(_sooner(FAST, case.test) for case in CASES)),
         paper="0.3 to 14 minutes a slice",
         unit="times",
     ),
     Claim(
         "speedup-of-reconciling",
-        "reconciling, no weight moved, reaches, per slice, the reference's SSIM 20 times sooner, on every "
-        "shift",
+        "reconciling, no weight moved, has the reference's final SSIM, per slice, 20 times sooner than the "
+        "reference ends, on every shift",
         AllOf(tuple(_sooner(RECONCILED, case.test) for case in CASES)),
         paper="0.3 to 14 minutes a slice",
+        unit="times",
+    ),
+    Claim(
+        "speedup-same-oracle",
+        "with one oracle on both sides, fitting a volume at once and reconciling has the reference's final "
+        "SSIM 20 times sooner than the reference's own first look that has it, on every shift",
+        AllOf(tuple(_sooner(FAST, case.test, than=TO_REFERENCE) for case in CASES)),
+        unit="times",
+    ),
+    Claim(
+        "speedup-of-reconciling-same-oracle",
+        "reconciling, no weight moved, has it 20 times sooner than the reference's own first look that has "
+        "it, on every shift",
+        AllOf(tuple(_sooner(RECONCILED, case.test, than=TO_REFERENCE) for case in CASES)),
         unit="times",
     ),
     Claim(
         "speedup-whole",
         "from first to last step, fitting a volume and reconciling takes a twentieth of the reference's "
         "time, on every shift",
-        AllOf(tuple(_sooner(FAST, case.test, TO_END) for case in CASES)),
+        AllOf(tuple(_sooner(FAST, case.test, until=TO_END) for case in CASES)),
         paper="0.3 to 14 minutes a slice",
         unit="times",
     ),
     Claim(
         "speedup-of-fitting",
-        f"on {TARGET.label}, fitting a volume at once reaches it 20 times sooner without being reconciled",
+        f"on {TARGET.label}, fitting a volume at once has it by its first look 20 times sooner than the "
+        "reference ends, without being reconciled",
         _sooner("volume"),
         paper="0.3 to 14 minutes a slice",
         unit="times",
@@ -152,12 +187,16 @@ def embedded(scale: Scale) -> Embedded:
 def run(study: Study) -> None:
     """Fit a few volumes in every way, and three volumes of each case; look on, score afterwards."""
     supervised, joint = pair(study, UNET, SOURCE)
+    wavelet = study.tune(wavelet_of(SOURCE), lab.wavelet, lab.THRESHOLDS, SOURCE.where, SOURCE.scheme)
+    assert isinstance(wavelet, L1Wavelet)
+    plain = without_network(wavelet, study.tiny)
     for record in study.scans(TARGET.where, "test")[:VOLUMES]:
         ways = variants(joint, supervised, study.tiny, steps=TRIED_STEPS, check_every=10)
-        _try(study, record, ways, joint)
+        levels = _try(study, record, ways, joint)
+        _try_plain(study, record, plain, wavelet, levels)
     for number, case in enumerate(CASES):
         supervised, joint = pair(study, case.kind, case.source)
-        ways = variants(joint, supervised, study.tiny, steps=case.kind.steps, check_every=20, look_every=100)
+        ways = variants(joint, supervised, study.tiny, steps=case.kind.steps, check_every=CHECKED_EVERY)
         for record in _volumes(study, case, number):
             _time(study, case, record, {name: ways[name] for name in TIMED}, joint)
 
@@ -171,17 +210,51 @@ def _volumes(study: Study, case: Case, number: int) -> list[ScanRecord]:
     return crowd(study, "cost", [card], range(start, start + VOLUMES), slices=slices)
 
 
-def _try(study: Study, record: ScanRecord, ways: dict[str, Callable[[Any], Fit]], joint: Trained) -> None:
-    """Every way on every second slice of a volume, each with a curve."""
-    path = (
-        study.folder / "traces" / f"{study.slug(record.scan_id)}-{digest(list(ways), TRIED_STEPS)[:8]}.json"
-    )
-    if not path.exists():
-        measurement, target = study.pair_of(record, TARGET.scheme)
-        chosen = list(range(0, measurement.kspace.shape[0], 2))
-        measurement = default_estimator(measurement).take(chosen)
-        _write(path, chosen, {name: traces(make, measurement, target, chosen) for name, make in ways.items()})
-    for name, some in _keep(study, path, record, TARGET.label, joint).items():
+def _try(
+    study: Study, record: ScanRecord, ways: dict[str, Callable[[Any], Fit]], joint: Trained
+) -> list[float]:
+    """Every way of fitting on every second slice of a volume; the reference's final SSIM of each slice."""
+    path = _path(study, record, list(ways), TRIED_STEPS)
+    _trace_second_slices(study, record, ways, path)
+    seen = _kept(path)
+    levels = [trace.final for trace in seen[REFERENCE]]
+    _keep(study, path, record, TARGET.label, levels, joint.train_seed)
+    _draw(study, record, seen)
+    return levels
+
+
+def _try_plain(
+    study: Study,
+    record: ScanRecord,
+    ways: dict[str, Callable[[Any], Fit]],
+    wavelet: L1Wavelet,
+    levels: Sequence[float],
+) -> None:
+    """The ways without a network, in a file of their own: what was fitted before is not fitted again."""
+    path = _path(study, record, list(ways), wavelet)
+    _trace_second_slices(study, record, ways, path)
+    _keep(study, path, record, TARGET.label, levels, None)
+    _draw(study, record, _kept(path))
+
+
+def _path(study: Study, record: ScanRecord, *made_of: Any) -> Path:
+    return study.folder / "traces" / f"{study.slug(record.scan_id)}-{digest(*made_of)[:8]}.json"
+
+
+def _trace_second_slices(
+    study: Study, record: ScanRecord, ways: dict[str, Callable[[Any], Fit]], path: Path
+) -> None:
+    if path.exists():
+        return
+    measurement, target = study.pair_of(record, TARGET.scheme)
+    chosen = list(range(0, measurement.kspace.shape[0], 2))
+    measurement = default_estimator(measurement).take(chosen)
+    _write(path, chosen, {name: traces(make, measurement, target, chosen) for name, make in ways.items()})
+
+
+def _draw(study: Study, record: ScanRecord, seen: Mapping[str, Sequence[Trace]]) -> None:
+    """The curve of each way on the first slice that was tried."""
+    for name, some in seen.items():
         lines = [
             json.dumps({"seconds": second, "ssim": value}) + "\n"
             for second, value in zip(some[0].seconds, some[0].ssim, strict=True)
@@ -195,8 +268,7 @@ def _time(
     study: Study, case: Case, record: ScanRecord, ways: dict[str, Callable[[Any], Fit]], joint: Trained
 ) -> None:
     """What is timed, on a whole volume; the reference algorithm, which goes slice by slice, on two of it."""
-    tried = digest(list(ways), TRIED_STEPS)[:8]
-    path = study.folder / "traces" / f"{study.slug(record.scan_id)}-{tried}.json"
+    path = _path(study, record, list(ways), case.kind.steps, CHECKED_EVERY)
     if not path.exists():
         measurement, target = study.pair_of(record, case.target.scheme)
         measurement = default_estimator(measurement)
@@ -208,7 +280,8 @@ def _time(
             some = traces(make, measurement.take(fitted_to), target, fitted_to)
             found[name] = [some[fitted_to.index(index)] for index in chosen]
         _write(path, chosen, found)
-    _keep(study, path, record, case.test, joint)
+    levels = [trace.final for trace in _kept(path)[REFERENCE]]
+    _keep(study, path, record, case.test, levels, joint.train_seed)
 
 
 def _write(path: Path, chosen: Sequence[int], found: Mapping[str, Sequence[Trace]]) -> None:
@@ -216,19 +289,23 @@ def _write(path: Path, chosen: Sequence[int], found: Mapping[str, Sequence[Trace
     write_text(path, json.dumps({"slices": list(chosen), "traces": plain}))
 
 
-def _keep(study: Study, path: Path, record: ScanRecord, test: str, joint: Trained) -> dict[str, list[Trace]]:
-    """Take what was traced into the study's rows."""
-    kept = json.loads(path.read_text())
-    seen = {name: [Trace(**each) for each in some] for name, some in kept["traces"].items()}
-    levels = [trace.final for trace in seen[REFERENCE]]
-    for name, some in seen.items():
+def _kept(path: Path) -> dict[str, list[Trace]]:
+    kept = json.loads(path.read_text())["traces"]
+    return {name: [Trace(**each) for each in some] for name, some in kept.items()}
+
+
+def _keep(
+    study: Study, path: Path, record: ScanRecord, test: str, levels: Sequence[float], train_seed: int | None
+) -> None:
+    """Take what was traced into the study's rows, against the reference's final SSIM of each slice."""
+    slices = json.loads(path.read_text())["slices"]
+    for name, some in _kept(path).items():
         rows = [
-            {**_about(record, number), **row, "train_seed": joint.train_seed}
-            for number, trace, level in zip(kept["slices"], some, levels, strict=True)
+            {**_about(record, number), **row, "train_seed": train_seed}
+            for number, trace, level in zip(slices, some, levels, strict=True)
             for row in rows_of(trace, level)
         ]
         study.keep(rows, method=name, test=test)
-    return seen
 
 
 def _about(record: ScanRecord, number: int) -> dict[str, Any]:
@@ -247,6 +324,7 @@ def page(study: Study) -> tuple[Block, ...]:
         TO_END,
         TO_REFERENCE,
         "reaches the reference's SSIM",
+        LOOKS,
     )
     columns = tuple(Choice(name, {"metric": name}) for name in metrics)
     return (
@@ -277,7 +355,8 @@ def page(study: Study) -> tuple[Block, ...]:
         TableBlock(
             "Every way that was tried",
             "Means over slices and subjects. A slice that never reaches the reference's SSIM counts with "
-            "ten times its whole time.",
+            "ten times its whole time. L1-wavelet needs no network; its weight was tuned on "
+            f"{SOURCE.label}.",
             rows=tuple(Choice(name, {"method": name}) for name in there),
             columns=columns,
             where={"test": TARGET.label},
@@ -289,6 +368,14 @@ def page(study: Study) -> tuple[Block, ...]:
                 "ours. At the published rate of 1e-5 the small networks here hardly move, so the reference "
                 "is given ten times that; the published rate stands beside it. It may take 1,000 steps a "
                 "slice where the release allows 2,500.",
+                f"A fit that is timed checks its stopping fold every {CHECKED_EVERY} steps, and every check "
+                "is a look, so that the best look is the best place where it might have stopped; the one "
+                "before the first step is among them. The column of looks says how many there were. Making "
+                "and reconciling the image of a look is off the clock but for that look itself. The "
+                "reference algorithm is looked at every ten steps. On which side an oracle chooses the look "
+                "is said in each claim: the first ones compare our first look that has the reference's "
+                "final SSIM with the reference's end, where it handed that out; with one oracle on both "
+                "sides, the reference too is asked for its first look that has it.",
                 "Stopped at the noise, a fit holds no columns out to stop by and ends at the first look at "
                 "which it misses the fitted samples by no more than their noise. Fitted on one of its "
                 "slices, a volume is shown, and timed, with the images of all.",

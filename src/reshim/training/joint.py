@@ -25,7 +25,14 @@ from reshim.types import Maps, Measurement
 
 @dataclass(frozen=True)
 class ReleasedJoint:
-    """l1(|f| - x) / l1(x) + l1(y - M F S f) / l1(y), each quotient over the whole batch."""
+    """l1(|f| - x) / l1(x) + l1(y - M F S f) / l1(y), each quotient over the whole batch.
+
+    The loss alone: the release also has root-sum-of-squares targets, one mask, a constant rate, no clipping
+    and single slices, which are settings of the run. What no setting brings back: one order of the scans for
+    all epochs; k-space scaled in five fixed-point steps, until the untrained network's output has the norm of
+    its input; an input of two root sums of squares over coils, of real and of imaginary parts; and that the
+    last epoch is kept, not the best.
+    """
 
     fill_background: bool = True
     """Replace map values of 0 by their map's largest modulus, as released: the background counts."""

@@ -163,7 +163,8 @@ class Loop:
                     loss = self._model(example.to(self.device)) * weight
                 loss.backward()
             total += loss.detach()
-        norm = whole(nn.utils.clip_grad_norm_(self._parameters, self.settings.clip))
+        bound = math.inf if self.settings.clip is None else self.settings.clip
+        norm = whole(nn.utils.clip_grad_norm_(self._parameters, bound))
         bad = (~torch.isfinite(norm)).float()
         self._optimizer.found_inf = bad  # type: ignore[attr-defined]
         self._optimizer.step()

@@ -81,6 +81,10 @@ class RunFolder:
         """Weights after an epoch, counted from 1."""
         return self.path / "epochs" / f"{number:04d}.safetensors"
 
+    def kept_epochs(self) -> list[int]:
+        """Epochs whose weights lie here."""
+        return sorted(int(path.stem) for path in (self.path / "epochs").glob("[0-9]*.safetensors"))
+
     def keep_epoch(
         self, network: nn.Module | Mapping[str, Tensor], number: int, *, keep: bool, best: bool
     ) -> None:
@@ -255,12 +259,18 @@ def load_run(
     Raises
     ------
     UserError
-        If the folder is no finished run, or its network has no name.
+        If the folder is no finished run, it kept no weights of the epoch, or its network has no name.
     """
     folder = RunFolder(Path(path))
     content = folder.read_settings()
     if not folder.model.exists():
         raise UserError(f"{folder.path} holds no weights yet; repeat its training command to go on with it")
+    if epoch is not None and not folder.epoch(epoch).exists():
+        kept = folder.kept_epochs()
+        raise UserError(
+            f"{folder.path} holds no weights of epoch {epoch}; it holds "
+            + (f"those of epochs {kept[0]} to {kept[-1]}" if kept else "the best epoch's alone")
+        )
     module = load_weights(
         folder.model if epoch is None else folder.epoch(epoch), network or network_from(content["network"])
     )

@@ -31,6 +31,13 @@ class EarlyStop:
     window: int = 15
     """Epochs over which the gain is averaged."""
 
+    def __post_init__(self) -> None:
+        if not self.share > 0 or self.window < 1:
+            raise UserError(
+                f"the rule for stopping early has the share {self.share} and a window of {self.window} "
+                "epochs; the share is above 0, the window at least 1"
+            )
+
     def __call__(self, scores: list[float]) -> bool:
         """True where training should end after these validation scores (larger is better)."""
         return self.epoch(scores) is not None
@@ -81,8 +88,8 @@ class TrainingSettings:
     final_divisor: float = 1.0
     """The last rate is the first over this."""
 
-    clip: float = 1.0
-    """Bound on the norm of the gradient."""
+    clip: float | None = 1.0
+    """Bound on the norm of the gradient; None leaves it as it is."""
 
     target: Target = "mvue"
     """The reference: ``mvue``, ``rss``, or ``clean`` for simulated scans."""
@@ -140,7 +147,7 @@ class TrainingSettings:
                 f"a batch of {self.batch_size} does not fall into {self.accumulation} equal parts; "
                 "choose an accumulation that divides it"
             )
-        if not 0 < self.learning_rate < math.inf or not self.clip > 0:
+        if not 0 < self.learning_rate < math.inf or (self.clip is not None and not self.clip > 0):
             raise UserError(
                 f"the learning rate is {self.learning_rate} and the gradient is clipped at {self.clip}; both "
                 "are above 0"
