@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from reshim.catalog import Catalog
+from reshim.errors import UserError
 from reshim.evaluation.claims import Claim, judge, write_summary
+from reshim.methods import methods_of
 from reshim.report.blocks import Block, MadeBlock, Page
 from reshim.report.made import made
 from reshim.report.page import draw
@@ -42,14 +44,16 @@ def run_study(
     shared: Path | None = None,
     device: str = "cpu",
     processes: int = 1,
+    methods: Sequence[str] = (),
 ) -> Result:
     """Run a recipe from data to page; what is finished, here or for another study, is not done again.
 
     `shared` is where scans, models and rows lie; the study's own folder by default. `processes` train side
-    by side, where the recipe says what it trains.
+    by side, where the recipe says what it trains. `methods`, METHOD names, are asked about too, where the
+    recipe takes any.
     """
     clock = Clock.started()
-    study = study_of(name, recipe, folder, catalog, scale, seed, shared, device)
+    study = study_of(name, recipe, folder, catalog, scale, seed, shared, device, methods)
     scans = study.catalog
     before = study.store.keys()
     try:
@@ -85,7 +89,7 @@ def run_study(
             "last_run": {name: getattr(took, name) for name in ("seconds", "processor_seconds", "new")},
         },
     )
-    blocks: tuple[Block, ...] = (*recipe.page(study), _made(study, name, catalog))
+    blocks: tuple[Block, ...] = (*recipe.page(study), _made(study, name, catalog, methods))
     write_page(folder, Page(name, recipe.TITLE, question_of(recipe), recipe.PAPER, blocks))
     return Result(judged, draw(folder), [f"{scan.scan_id}: {scan.reason}" for scan in study.left_out])
 
@@ -99,15 +103,28 @@ def study_of(
     seed: int = 0,
     shared: Path | None = None,
     device: str = "cpu",
+    methods: Sequence[str] = (),
 ) -> Study:
-    """What `run_study` hands to a recipe; scans are simulated where no catalog is given."""
+    """What `run_study` hands to a recipe; scans are simulated where no catalog is given.
+
+    Raises
+    ------
+    UserError
+        For methods where the recipe takes none, and as `reshim.methods.methods_of` does.
+    """
+    if methods and not getattr(recipe, "TAKES_METHODS", False):
+        raise UserError(
+            f"{name} asks about methods of its own, and --with names {methods[0]!r}; leave it out"
+        )
+    named = methods_of(methods, device=device)
     folder.mkdir(parents=True, exist_ok=True)
     shared = shared or folder
     if catalog is None:
         scans = catalog_of(recipe.embedded(scale), shared, folder / "catalog.parquet", seed)
     else:
         scans = Catalog.read(catalog)
-    return Study(name, folder, scans, scale, seed, shared, embedded=catalog is None, device=device)
+    embedded = catalog is None
+    return Study(name, folder, scans, scale, seed, shared, embedded=embedded, device=device, methods=named)
 
 
 def _train_only(study: Study, catalog: Path | None) -> list[str]:
@@ -124,9 +141,10 @@ def question_of(recipe: ModuleType) -> str:
     return (recipe.__doc__ or "").strip().splitlines()[0]
 
 
-def _made(study: Study, name: str, catalog: Path | None) -> MadeBlock:
+def _made(study: Study, name: str, catalog: Path | None, methods: Sequence[str]) -> MadeBlock:
     size = "" if study.scale is Scale.EMBEDDED else f" --{study.scale.value}"
     flags = (f" --catalog {catalog}" if catalog else "") + size
+    flags += f" --with {' '.join(methods)}" if methods else ""
     settings = {label: dict(run.settings["training"]) for label, run in study.runs.items()}
     return made(f"reshim study {name}{flags} --seed {study.seed}", settings, time.strftime("%Y-%m-%d"))
 
