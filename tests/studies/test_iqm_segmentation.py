@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import torch
 from tests.studies.answers import verdicts
+from tests.training.toy import record
 
 from reshim.catalog import Catalog
+from reshim.classical.zero_filled import ZeroFilled
 from reshim.cli import main
+from reshim.errors import UserError
 from reshim.evaluation.segmenter import DenseSegmenter
 from reshim.report.pictures import load_example
 from reshim.rows import read_rows
-from reshim.studies import outlines
+from reshim.studies import iqm_segmentation, outlines
 from reshim.studies.iqm_segmentation import CLAIMS, SOURCES, SPLIT_BY, TEST, TRAINED, half
 from reshim.studies.outlines import EXAMPLES, FULL, Outliner, Outlines
 from reshim.studies.relations import claim_id, halves
@@ -61,6 +64,26 @@ def test_above_the_median_the_middle_is_in_neither_half():
     for wrong in (0.4, 1.0):
         with pytest.raises(ValueError, match=f"quantile is {wrong}; give 0.5"):
             halves("ab", values, "psnr", wrong)
+
+
+def test_methods_of_the_user_are_refused_where_none_are_asked_about_or_they_saw_the_test_scans(
+    tmp_path, monkeypatch, capsys
+):
+    command = ["study", "first-look", "--tiny", "--out", str(tmp_path), "--with", "sense"]
+    assert main(command) == 2
+    assert "asks about methods of its own, and --with names 'sense'" in capsys.readouterr().err
+
+    seen = [record("a")]
+
+    class Learned(ZeroFilled):
+        training_subjects = frozenset({(seen[0].dataset, seen[0].subject)})
+
+    monkeypatch.setattr(Study, "scans", lambda self, where, split=None: seen if split == "test" else [])
+    study = Study(
+        "made", tmp_path, Catalog.__new__(Catalog), Scale.TINY, 0, tmp_path, methods={"mine": Learned()}
+    )
+    with pytest.raises(UserError, match="mine at 4x was trained on"):
+        iqm_segmentation.run(study)
 
 
 def test_what_was_outlined_is_found_again_only_for_the_same_scans_and_training(tmp_path, monkeypatch):

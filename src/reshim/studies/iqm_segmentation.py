@@ -26,7 +26,7 @@ from reshim.studies.embedded import Embedded
 from reshim.studies.examples import kept_in
 from reshim.studies.outlines import EXAMPLES, FULL, Outliner, Outlines
 from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.study import Study, refuse_seen
 from reshim.types import Reconstructor, ScanRecord
 
 TITLE = "What the quality of a scan foretells of a tumour's outline"
@@ -147,6 +147,8 @@ def run(study: Study) -> None:
     everywhere = lab.any_of(SCANS)
     cohort = [*study.scans(everywhere, "train"), *study.scans(everywhere, "val")]
     test = study.scans(everywhere, "test")
+    for name, method in asked(study).items():
+        refuse_seen(name, method, test)  # before hours are spent
     known = Outlines()
     study.left_out += known.read_all((*cohort, *test))
     cohort, test = ([r for r in some if r.scan_id in known.images] for some in (cohort, test))
