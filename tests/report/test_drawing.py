@@ -12,11 +12,7 @@ from skimage import io as skio
 from reshim.errors import UserError
 from reshim.evaluation.quantities import Rows
 from reshim.evaluation.statistics import Interval
-<<<<<<< HEAD
-from reshim.report.blocks import Bar, Choice, Curve, CurvesBlock, GapBlock, MatrixBlock
-=======
-from reshim.report.blocks import Bar, Choice, Curve, GapBlock, MatrixBlock, TableBlock
->>>>>>> 2610971 (A table of many numbers says which are not 0 after Holm's correction)
+from reshim.report.blocks import Bar, Choice, Curve, CurvesBlock, GapBlock, MatrixBlock, TableBlock
 from reshim.report.claims_section import claim_line, forest, verdict_line
 from reshim.report.comparisons import gap, matrix, table
 from reshim.report.context import Context
@@ -207,7 +203,6 @@ def test_a_point_of_several_test_sets_is_the_mean_of_their_means(context):
     assert context.rows.interval(one).value == apart[0].value
 
 
-<<<<<<< HEAD
 def test_a_curve_of_one_point_is_drawn_as_a_mark(context, tmp_path):
     (tmp_path / "one.jsonl").write_text('{"seconds": 0.2, "ssim": 0.9}\n')
     lines = [f'{{"seconds": {n}, "ssim": 0.{n}}}\n' for n in (1, 2, 3)]
@@ -217,7 +212,8 @@ def test_a_curve_of_one_point_is_drawn_as_a_mark(context, tmp_path):
     assert plot["svg"].count('class="mark ') == 1
     assert plot["svg"].count('class="line ') == 1
     assert "at once" in plot["svg"]
-=======
+
+
 def test_a_table_of_many_says_which_differ_from_0_after_holms_correction(tmp_path):
     generator = np.random.default_rng(0)
     rows = []
@@ -246,4 +242,3 @@ def test_a_table_of_many_says_which_differ_from_0_after_holms_correction(tmp_pat
     assert (cells[0], cells[20]) == ("0.010", "")
     assert min(map(float, cells[1:20])) > 0.05
     assert table(TableBlock("", rows=choices, columns=(Choice("gain", {}),)), context)["surviving"] == ""
->>>>>>> 2610971 (A table of many numbers says which are not 0 after Holm's correction)
