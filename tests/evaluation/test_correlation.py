@@ -133,3 +133,25 @@ def test_rows_without_pairs_are_a_mean():
     rows = [{**row, "pair_first": None} for row in rows_of(*strong(8))]
     assert not holds_pairs(pa.Table.from_pylist(rows))
     assert interval(rows).defined
+
+
+def p_of(rows, resamples=2000):
+    return Rows(pa.Table.from_pylist(rows), resamples).p_value(score(method="psnr"))
+
+
+@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+def test_a_p_value_and_the_interval_say_the_same(metric):
+    for seed in range(6):
+        first, noise = np.random.default_rng(seed).normal(size=(2, 16))
+        rows = rows_of(first, first + 2 * noise, metric)
+        found = interval(rows)
+        assert (p_of(rows) < 0.05) == (not found.low <= 0 <= found.high), seed
+
+
+def test_p_is_no_smaller_than_chance_allows_for_few_and_large_where_there_is_nothing():
+    assert p_of(rows_of([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])) == pytest.approx(2 / 6)
+    assert p_of(rows_of(*strong(16))) == pytest.approx(2 / 2000)
+    assert p_of(rows_of([0.1] * 6, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])) == 1
+    assert p_of(rows_of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [3.0, 1.0, 4.0, 1.5, 5.0, 2.0])) > 0.2
+    empty = Rows(pa.Table.from_pylist(rows_of(*strong(4)))).p_value(score(method="absent"))
+    assert empty is None

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from reshim.quality.foreground import body, convex_hull, equalised, mrqy_hull, otsu
-from reshim.quality.metrics import DIVIDED_BY_AIR, FORMULAS, LOWER_IS_BETTER, METRICS, NEITHER, quality
+from reshim.quality.metrics import (
+    DIVIDED_BY_AIR,
+    FORMULAS,
+    LOWER_IS_BETTER,
+    METRICS,
+    NEITHER,
+    grey_values,
+    quality,
+)
 from reshim.quality.noise import as_written
 
 NOISE_RATIOS = ("snr5", "snr6", "snr7", "snr8", "snr9")
@@ -63,6 +71,33 @@ def test_corrected_metrics_do_not_depend_on_units(volume, unit):
         assert first[name] == pytest.approx(second[name], rel=1e-9), name
 
 
+@pytest.mark.parametrize("unit", [3e-4, 2000])
+@pytest.mark.parametrize("volume", [phantom(), np.round(60 * phantom())], ids=["fine", "with ties"])
+def test_the_originals_metrics_do_not_depend_on_units_once_grey_values_are_stated(volume, unit):
+    assert quality(unit * volume, "mrqy").values == quality(volume, "mrqy").values
+    assert quality(unit * volume, "mrqy", None).values != quality(volume, "mrqy", None).values
+
+
+def test_in_grey_values_the_original_is_where_it_is_documented_to_be():
+    # Its PSNR of a test image is 4.6 dB, and 8.9 dB with much noise; as they are, k-space units give -60 dB.
+    volume = 3e-4 * phantom(noise=0.05)
+    assert 2 < quality(volume, "mrqy").values["psnr"] < 12
+    assert quality(volume, "mrqy", None).values["psnr"] < -40
+    assert quality(volume, "mrqy").values["fber"] > 10
+    assert quality(volume, "mrqy", None).values["fber"] == 0
+    assert quality(volume, "mrqy").grey_levels == 4095
+    assert quality(volume).grey_levels is None
+
+
+def test_grey_values_are_integers_up_to_the_brightest_pixel():
+    grey = grey_values(3e-4 * phantom(), 255)
+    assert np.array_equal(grey, np.round(grey))
+    assert (grey.min(), grey.max()) == (0, 255)
+    assert not grey_values(np.zeros((2, 8, 8))).any()
+    with pytest.raises(ValueError, match="grey_levels is 1; give at least 2"):
+        grey_values(phantom(), 1)
+
+
 def test_there_are_twenty_each_with_a_formula():
     assert len(METRICS) == len(set(METRICS)) == 20
     assert set(METRICS) == set(FORMULAS)
@@ -85,7 +120,7 @@ def test_ratios_to_noise_of_the_original_have_faults():
     found, corrected = quality(volume, "mrqy"), quality(volume)
     assert [found.n_slices[name] for name in NOISE_RATIOS] == [0, 2, 2, 2, 0]
     assert [corrected.n_slices[name] for name in NOISE_RATIOS] == [3] * 5
-    assert found.values["snr8"] < 0.1 * corrected.values["snr8"]
+    assert found.values["snr8"] < 0.2 * corrected.values["snr8"]
 
 
 def test_the_original_divides_brightness_by_labels():
@@ -93,6 +128,7 @@ def test_the_original_divides_brightness_by_labels():
     # One dark corner, so that the hull is nearly all of the image; its patterns have a value.
     smooth = np.stack([3 + np.sin(row / 7) + np.sin(column / 5)] * 2)
     smooth[:, :1, :1] = 0
+    smooth = grey_values(smooth)
     inside = mrqy_hull(smooth[1])
     level = as_written(smooth[1], inside)["snr9"]
     assert quality(smooth, "mrqy").values["snr9"] == pytest.approx(smooth[1][inside].mean() / (level + 1e-9))

@@ -12,9 +12,9 @@ from skimage import io as skio
 from reshim.errors import UserError
 from reshim.evaluation.quantities import Rows
 from reshim.evaluation.statistics import Interval
-from reshim.report.blocks import Bar, Choice, Curve, CurvesBlock, GapBlock, MatrixBlock
+from reshim.report.blocks import Bar, Choice, Curve, CurvesBlock, GapBlock, MatrixBlock, TableBlock
 from reshim.report.claims_section import claim_line, forest, verdict_line
-from reshim.report.comparisons import gap, matrix
+from reshim.report.comparisons import gap, matrix, table
 from reshim.report.context import Context
 from reshim.report.curves import curves, read_curve
 from reshim.report.numbers import duration, fixed, gathered, span
@@ -212,3 +212,33 @@ def test_a_curve_of_one_point_is_drawn_as_a_mark(context, tmp_path):
     assert plot["svg"].count('class="mark ') == 1
     assert plot["svg"].count('class="line ') == 1
     assert "at once" in plot["svg"]
+
+
+def test_a_table_of_many_says_which_differ_from_0_after_holms_correction(tmp_path):
+    generator = np.random.default_rng(0)
+    rows = []
+    for number in range(20):
+        values = generator.normal(0, 1, 12)
+        values += 3 if number == 0 else 0.5 if number == 1 else 0
+        about = {
+            "metric": "gain",
+            "target": "mvue",
+            "region": "all",
+            "method": str(number),
+            "dataset": "made",
+        }
+        rows += [
+            about | {"value": value, "subject": str(i), "scan_id": str(i), "slice": 0}
+            for i, value in enumerate(values)
+        ]
+    context = Context(tmp_path, Rows(pa.Table.from_pylist(rows, schema=SCHEMA), resamples=4000), {})
+    choices = tuple(Choice(str(number), {"method": str(number)}) for number in range(21))
+    block = TableBlock("", rows=choices, columns=(Choice("gain", {}),), against_zero=True)
+    drawn = table(block, context)
+    assert drawn["surviving"] == "Not 0 at 5 % after Holm's correction for all 20 values: 0 (gain)."
+    assert drawn["table"].head == ["method", "gain", "95 % interval", "p (Holm)"]
+    cells = [line[3] for line in drawn["table"].lines]
+    # One that is not there has none.
+    assert (cells[0], cells[20]) == ("0.010", "")
+    assert min(map(float, cells[1:20])) > 0.05
+    assert table(TableBlock("", rows=choices, columns=(Choice("gain", {}),)), context)["surviving"] == ""

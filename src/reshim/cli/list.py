@@ -20,7 +20,8 @@ example:
 
 A case report tells all that is known of one subject, boxes of findings included, and names no file.
 The quality file has a row for every scan and image-quality metric: MRQy's twenty, as that program computes
-them (mode mrqy) and as they are meant (mode corrected).
+them of grey values up to 4095 (method "quality mrqy") and as they are meant (method "quality corrected"). Its
+columns are those of the rows of reshim evaluate; join both on dataset and scan_id.
 """
 DEFAULT_COLUMNS = ("dataset", "anatomy", "contrast", "field_tesla", "split")
 

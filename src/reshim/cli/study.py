@@ -17,6 +17,7 @@ examples:
   reshim study first-look --out runs/first-look
   reshim study first-look --tiny --out runs/tiny          a minute or so: shows that it runs, proves nothing
   reshim study diverse-field --processes 2                two networks are trained at a time
+  reshim study iqm-segmentation --with l1-wavelet runs/mine    outlines in images of these methods, too
   reshim study diverse-large --catalog fastmri.parquet --full --device cuda --out runs/large
 
 FOLDER gets rows.parquet, summary.json (the claims) and index.html (the page).
@@ -42,6 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="N",
         help="train N networks side by side, each with its share of the threads (default: 1)",
+    )
+    parser.add_argument(
+        "--with",
+        dest="methods",
+        nargs="+",
+        default=[],
+        metavar="METHOD",
+        help="methods or RUN folders that are asked about too, where the study takes any (iqm-segmentation)",
     )
     parser.add_argument(
         "--train-only",
@@ -127,7 +136,8 @@ def run(arguments: argparse.Namespace) -> int:
         train_what_is_free(study_of(*asked, seeds=arguments.seeds), recipe)
         return 0
     with _ending_in_order():
-        result = run_study(*asked, checked_processes(recipe, arguments.processes), arguments.seeds)
+        processes = checked_processes(recipe, arguments.processes)
+        result = run_study(*asked, processes, arguments.seeds, arguments.methods)
     table = Table("claim", "holds", "value", "95 % interval", "rule", box=None)
     for claim in result.claims:
         table.add_row(

@@ -8,6 +8,7 @@ Source: R. Fisher, Metron 1:3 (1921), for the scale on which small samples are s
 -1 to 1.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -117,6 +118,11 @@ class Correlated(Scores):
     """A correlation over the scans of subjects."""
 
     pairs: Pairs = field(kw_only=True)
+
+    @property
+    def least_p(self) -> float:
+        """The smallest two-sided p of no correlation that so few subjects can give: one order of all."""
+        return min(1.0, 2 / math.factorial(len(self.subjects)))
 
     def only(self, subjects: Sequence[str]) -> "Correlated":
         """The correlation over these subjects, in this order."""

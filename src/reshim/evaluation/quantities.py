@@ -24,6 +24,7 @@ from reshim.evaluation.statistics import (
     align,
     bootstrap,
     no_gap,
+    p_value,
     ratio_of,
     subject_means,
 )
@@ -346,6 +347,13 @@ class Rows:
             except UndefinedError as error:
                 raise UndefinedError(f"{leaf.label}: {error}") from None
         return self._scores[leaf.where]
+
+    def p_value(self, leaf: Score) -> float | None:
+        """Two-sided p of a score, or of a correlation, being 0; None where the rows cannot answer."""
+        try:
+            return p_value(self.scores(leaf), self.resamples, self.seed)
+        except UndefinedError:
+            return None
 
     def interval(self, quantity: Quantity, confidence: float = CONFIDENCE) -> Interval:
         """The quantity with its interval; undefined, and why in `note`, where the rows cannot answer."""

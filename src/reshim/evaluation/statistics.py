@@ -68,6 +68,11 @@ class Scores:
         """Subject means over the seeds."""
         return self.values.mean(axis=0)
 
+    @property
+    def least_p(self) -> float:
+        """The smallest two-sided p of a mean of 0 that so few subjects can give: all signs alike."""
+        return 2 / 2 ** len(self.subjects)
+
     def only(self, subjects: Sequence[str]) -> "Scores":
         """The same scores for these subjects, in this order."""
         position = {subject: index for index, subject in enumerate(self.subjects)}
@@ -210,16 +215,51 @@ def bootstrap(
     note = "; ".join(dict.fromkeys(notes))
     if n_subjects < 2:
         return Interval(value, None, None, n_subjects, n_seeds, note)
-    means = resampled_means(cells, resamples, seed)
-    factor = _stretch(cells, statistic, observed, confidence)
-    for index, cell in enumerate(cells):
-        means[:, index] = cell.stretched(means[:, index], float(observed[index]), factor)
-    draws = np.sort(statistic(means))
-    if np.isnan(draws).any() or not math.isfinite(value):
+    low, high = _ends(cells, statistic, resampled_means(cells, resamples, seed), confidence)
+    if math.isnan(low) or not math.isfinite(value):
         return Interval(None, None, None, n_subjects, n_seeds, "undefined in some resamples")
-    tail = (1 - confidence) / 2 * (resamples - 1)
-    low, high = draws[math.floor(tail)], draws[math.ceil(resamples - 1 - tail)]
-    return Interval(value, float(low), float(high), n_subjects, n_seeds, note)
+    return Interval(value, low, high, n_subjects, n_seeds, note)
+
+
+def p_value(scores: Scores, resamples: int = RESAMPLES, seed: int = 0) -> float:
+    """Two-sided p of a score being 0: one less the confidence at which `bootstrap`'s interval reaches it.
+
+    So a value below 0.05 and a 95 % interval that leaves 0 out are one statement. No smaller than resamples
+    tell, nor than chance allows for this few subjects (`Scores.least_p`); 1 where there is no interval.
+    """
+    least = max(2 / resamples, scores.least_p)
+    if len(scores.subjects) < 2 or least >= 1:
+        return 1.0
+    means = resampled_means([scores], resamples, seed)
+
+    def leaves_0_out(p: float) -> bool:
+        low, high = _ends([scores], lambda drawn: drawn[:, 0], means, 1 - p)
+        return low > 0 or high < 0
+
+    low, high = least, 1.0
+    if leaves_0_out(low):
+        return low
+    for _ in range(15):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if leaves_0_out(middle) else (middle, high)
+    return high
+
+
+def _ends(
+    cells: Sequence[Scores], statistic: Statistic, means: Float[np.ndarray, "draw cell"], confidence: float
+) -> tuple[float, float]:
+    """Of the interval, from means in each resample; NaN where the statistic is undefined in some."""
+    observed = np.array([cell.values.mean() for cell in cells])
+    factor = _stretch(cells, statistic, observed, confidence)
+    columns = [
+        cell.stretched(means[:, index], float(observed[index]), factor) for index, cell in enumerate(cells)
+    ]
+    draws = np.sort(statistic(np.stack(columns, axis=-1)))
+    if np.isnan(draws).any():
+        return math.nan, math.nan
+    last = len(draws) - 1
+    tail = (1 - confidence) / 2 * last
+    return float(draws[math.floor(tail)]), float(draws[math.ceil(last - tail)])
 
 
 def resampled_means(cells: Sequence[Scores], resamples: int, seed: int) -> Float[np.ndarray, "draw cell"]:

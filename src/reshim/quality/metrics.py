@@ -7,6 +7,10 @@ Ours differs: SNR5 to SNR9 are those of the program's revision, the other fiftee
 The revision counts all slices and adds 1e-9 to the other denominators, too; here ``mrqy`` takes the slices
 (for all twenty) and the fifteen formulas of the first version.
 
+``mrqy`` sees each volume as a DICOM file would hold it, in `grey_values`: the program's formulas are written
+for integers up to some thousands, and k-space units of 3e-4 give PSNR of -60 dB and FBER of 0 whatever the
+image.
+
 What ``mrqy`` reproduces and ``corrected`` mends:
 
 1. The 5x5 patch "at the maximum" ends one pixel before it (SNR2, SNR3, SNR4, CNR, CVP). Corrected: centred.
@@ -49,6 +53,9 @@ LOWER_IS_BETTER = frozenset({"cv", "cvp", "cjv", "efc"})
 NEITHER = frozenset({"mean", "rng", "var"})
 """Properties of the image that say nothing of its quality by themselves."""
 
+GREY_LEVELS = 4095
+"""What ``mrqy`` sets a volume's brightest pixel to: the most that the 12 bits of usual DICOM files hold."""
+
 DIVIDED_BY_AIR = frozenset({"snr1", "snr2", "snr4", "cnr"})
 
 
@@ -61,6 +68,8 @@ class Quality:
 
     n_slices: Mapping[str, int]
     mode: Mode
+    grey_levels: int | None = None
+    """What the brightest pixel was set to; None where values were taken as they are."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +102,30 @@ class _Slice:
         return noise.as_meant(self.image, self.inside)
 
 
-def quality(volume: Float[np.ndarray, "slice row column"], mode: Mode = "corrected") -> Quality:
+def quality(
+    volume: Float[np.ndarray, "slice row column"],
+    mode: Mode = "corrected",
+    grey_levels: int | None = GREY_LEVELS,
+) -> Quality:
     """The metrics of a magnitude volume: means over its slices, without those that have no value.
+
+    Parameters
+    ----------
+    grey_levels
+        For ``mrqy``: as `grey_values`; None takes the values as they are, for a volume that came out of a
+        DICOM file. ``corrected`` has a unit of its own and heeds none.
 
     Raises
     ------
     ValueError
-        If the volume holds values that are not finite.
+        If the volume holds values that are not finite, or there are fewer than 2 grey levels.
     """
     if not np.isfinite(volume).all():
         raise ValueError("the volume holds values that are not finite; cut them away or load it anew")
     volume = np.abs(np.asarray(volume, dtype=np.float64))
+    levels = grey_levels if mode == "mrqy" else None
+    if levels is not None:
+        volume = grey_values(volume, levels)
     slices = _as_mrqy(volume) if mode == "mrqy" else _as_meant(volume)
     found = [_metrics(one, mode) for one in slices]
     kept = {name: [each[name] for each in found if math.isfinite(each[name])] for name in METRICS}
@@ -111,7 +133,30 @@ def quality(volume: Float[np.ndarray, "slice row column"], mode: Mode = "correct
         {name: float(np.mean(values)) if values else None for name, values in kept.items()},
         {name: len(values) for name, values in kept.items()},
         mode,
+        levels,
     )
+
+
+def grey_values(
+    volume: Float[np.ndarray, "slice row column"], grey_levels: int = GREY_LEVELS
+) -> Float[np.ndarray, "slice row column"]:
+    """The volume as integers from 0 to `grey_levels`, which is its brightest pixel.
+
+    The maximum and no quantile: a quantile would leave the range, or clip it, and the brightest pixel is what
+    PSNR and the patches of SNR2 to SNR4, CNR and CVP are about.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 grey levels.
+    """
+    if grey_levels < 2:
+        raise ValueError(
+            f"grey_levels is {grey_levels}; give at least 2, e.g. 4095, or None for values as they are"
+        )
+    peak = float(volume.max(initial=0.0))
+    # A value half-way between two integers must go the same way in every unit, whatever the last bit says.
+    return np.floor(volume / peak * grey_levels + (0.5 + 1e-6)) if peak > 0 else np.zeros_like(volume)
 
 
 def _as_mrqy(volume: np.ndarray) -> list[_Slice]:

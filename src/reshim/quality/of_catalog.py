@@ -2,6 +2,11 @@
 
 The image is the root sum of squares of what was acquired; of an undersampled scan it is zero-filled, and the
 row says so.
+
+The columns are those of all rows (`reshim.rows`), so that `read_rows` reads them and they lie beside scores
+of reconstructions: one scan has the same ``dataset``, ``subject`` and ``scan_id``. What tells them apart:
+the ``method`` is `METHOD` and the mode, no reconstruction; ``target`` is null, for there is no reference, and
+``slice``, for a value is of the whole volume.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,26 +18,25 @@ import torch
 from reshim.errors import BadScanError
 from reshim.physics.fourier import center_crop, to_image
 from reshim.quality.metrics import METRICS, Mode, quality
+from reshim.rows import SCHEMA as ROWS
 from reshim.scans import load
 from reshim.types import RealImage, ScanRecord
 
-SCHEMA = pa.schema(
-    [
-        ("scan_id", pa.string()),
-        ("dataset", pa.string()),
-        ("data_kind", pa.string()),
-        ("subject", pa.string()),
-        ("split", pa.string()),
-        ("anatomy", pa.string()),
-        ("contrast", pa.string()),
-        ("field_tesla", pa.float64()),
-        ("fully_sampled", pa.bool_()),
-        ("mode", pa.string()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),  # null where no slice has the metric
-        ("n_slices", pa.int32()),  # slices that the value is the mean of
-    ]
+METHOD = "quality"
+"""First word of the rows' method; the second is the mode."""
+
+OWN = (
+    ("mode", pa.string()),
+    ("grey_levels", pa.int32()),  # of the brightest pixel, in mode mrqy; null where values are as they are
+    ("n_slices", pa.int32()),  # slices that the value is the mean of; the value is null where there are none
+    ("fully_sampled", pa.bool_()),
 )
+SCHEMA = pa.schema([*ROWS, *OWN])
+ABOUT = (
+    "scan_id", "dataset", "data_kind", "subject", "split", "view", "anatomy", "contrast", "vendor",
+    "field_tesla", "fully_sampled",
+)  # fmt: skip
+"""What a row takes from its scan."""
 
 
 def magnitudes_of(record: ScanRecord) -> RealImage:
@@ -47,16 +51,13 @@ def magnitudes_of(record: ScanRecord) -> RealImage:
 def rows_of(record: ScanRecord, modes: Sequence[Mode] = ("mrqy", "corrected")) -> Iterator[dict[str, Any]]:
     """The rows of one scan."""
     volume = magnitudes_of(record).numpy()
-    about = {
-        name: getattr(record, name)
-        for name in SCHEMA.names
-        if name not in ("mode", "metric", "value", "n_slices")
-    }
+    about = {name: getattr(record, name) for name in ABOUT}
     for mode in modes:
         found = quality(volume, mode)
+        about |= {"method": f"{METHOD} {mode}", "mode": mode, "grey_levels": found.grey_levels}
         for metric in METRICS:
             measured = {"value": found.values[metric], "n_slices": found.n_slices[metric]}
-            yield {**about, "mode": mode, "metric": metric, **measured}
+            yield {**about, "metric": metric, **measured}
 
 
 def quality_table(

@@ -168,6 +168,9 @@ class TableBlock(Block):
     compare_to: str = ""
     """Label of a row; the others get their paired difference to it and a p value, corrected by Holm."""
 
+    against_zero: bool = False
+    """Add the p value of each cell being 0, corrected by Holm over the whole table, and say which are not."""
+
 
 @dataclass(frozen=True)
 class MadeBlock(Block):

@@ -15,7 +15,7 @@ from reshim.evaluation.quantities import (
     share_of_gap,
 )
 from reshim.evaluation.significance import holm, sign_flip_test
-from reshim.evaluation.statistics import Interval, UndefinedError, align
+from reshim.evaluation.statistics import CONFIDENCE, Interval, UndefinedError, align
 from reshim.report.blocks import Bar, GapBlock, MatrixBlock, TableBlock, Where
 from reshim.report.context import Context
 from reshim.report.glossary import aim
@@ -221,8 +221,11 @@ def table(block: TableBlock, context: Context) -> dict[str, Any]:
     units = {column.label: str((block.where | column.where).get("metric", "")) for column in block.columns}
     intervals = {place: context.rows.interval(leaf) for place, leaf in leaves.items()}
     made = Table([block.title or score_name(block.where)], [])
+    tested = _against_zero(leaves, context) if block.against_zero else {}
     for column in block.columns:
         made.head += [column.label, "95 % interval"]
+        if block.against_zero:
+            made.head += ["p (Holm)"]
         if block.compare_to:
             made.head += [f"difference to {block.compare_to}", "p (Holm)"]
     tests = _compared(block, leaves, context) if block.compare_to else {}
@@ -231,11 +234,34 @@ def table(block: TableBlock, context: Context) -> dict[str, Any]:
         for column in block.columns:
             place, unit = (row.label, column.label), units[column.label]
             line += [fixed(intervals[place].value, unit), span(intervals[place], unit)]
+            if block.against_zero:
+                line += [p_text(tested[place]) if place in tested else ""]
             if block.compare_to:
                 line += _comparison(tests.get(place), unit)
         made.lines.append(line)
     made.head[0] = "method"
-    return {"table": made, "notes": gathered((row, each.note) for (row, _), each in intervals.items())}
+    return {
+        "table": made,
+        "notes": gathered((row, each.note) for (row, _), each in intervals.items()),
+        "surviving": _surviving(tested) if block.against_zero else "",
+    }
+
+
+def _against_zero(leaves: dict[tuple[str, str], Score], context: Context) -> dict[tuple[str, str], float]:
+    """The p value of each cell, corrected for all that have one."""
+    found = {place: context.rows.p_value(leaf) for place, leaf in leaves.items()}
+    known = {place: p for place, p in found.items() if p is not None}
+    return dict(zip(known, holm(np.array(list(known.values()))).tolist(), strict=True))
+
+
+def _surviving(corrected: dict[tuple[str, str], float]) -> str:
+    """Which cells differ from 0 after the correction, row by row."""
+    rows: dict[str, list[str]] = {}
+    for (row, column), p in corrected.items():
+        if p < 1 - CONFIDENCE:
+            rows.setdefault(row, []).append(column)
+    named = "; ".join(f"{row} ({', '.join(columns)})" for row, columns in rows.items())
+    return f"Not 0 at 5 % after Holm's correction for all {len(corrected)} values: {named or 'none'}."
 
 
 def _compared(

@@ -103,9 +103,11 @@ def _tables(folder: Path) -> list[pa.Table]:
     tables = []
     for path in sorted(folder.glob("*.parquet")):
         try:
-            tables.append(read_rows(path))
+            table = read_rows(path)
         except ValueError:
             continue  # another table that lies here, a catalog perhaps
+        if not table.num_rows or table["target"].null_count < table.num_rows:
+            tables.append(table)  # else the quality of scans, which is no method's score
     return tables
 
 

@@ -24,7 +24,7 @@ from reshim.quality.of_catalog import magnitudes_of
 from reshim.report.pictures import save_example
 from reshim.scans import load_reference
 from reshim.studies import lab
-from reshim.studies.study import Study, write_text
+from reshim.studies.study import Study, refuse_seen, write_text
 from reshim.types import Reconstructor, ScanRecord
 
 FULL = "fully sampled"
@@ -137,8 +137,15 @@ class Outliner:
         kept: dict[str, dict[str, float]] = json.loads(path.read_text())["dice"]
         return kept
 
-    def reconstructed(self, method: Reconstructor, records: Sequence[ScanRecord]) -> Volumes:
-        """What a method makes of the scans, measured as the laboratory does."""
+    def reconstructed(self, name: str, method: Reconstructor, records: Sequence[ScanRecord]) -> Volumes:
+        """What a method makes of the scans, measured as the laboratory does.
+
+        Raises
+        ------
+        UserError
+            If it was trained on one of their subjects.
+        """
+        refuse_seen(name, method, records)
         images = {}
         for record in records:
             measurement, _ = self.study.pair_of(record, lab.SCHEME)

@@ -27,6 +27,27 @@ Values = Float[np.ndarray, " scan"]
 
 KINDS = ("pearson", RANKED)
 
+MEDIAN = 0.5
+"""The quantile that parts scans into halves."""
+
+PUBLISHED = {
+    "cv": "the better half by CV",
+    "cjv": "the better half by CJV",
+    "cvp": "the better half by CVP",
+    "psnr": "the worse half by PSNR",
+}
+"""Which half trains the better segmentation in S. Muthusivarajan et al., by MRQy's own metrics."""
+
+CORRECTED = (
+    "Intervals are of each number by itself, so a few leave 0 by chance; p is corrected by Holm for the "
+    "whole table."
+)
+"""What a table of many correlations has to say of itself."""
+
+INHOMOGENEITY = ("cv", "cjv", "cvp")
+SELECTED = "inhomogeneity measures (CV, CJV, CVP) are among those selected, by correlation with Dice"
+"""What they found of correlations, by MRQy's own metrics."""
+
 NOISE_LEVELS = TextBlock(
     "What SNR5 to SNR9 are",
     paragraphs=(
@@ -51,13 +72,42 @@ def correlation(what: str, among: str, kind: str = "spearman") -> Score:
     )
 
 
-def halves(names: Sequence[str], values: Mapping[str, float], metric: str) -> tuple[list[str], list[str]]:
-    """Scans on the better and the worse side of a metric's median, equally many; unmeasured ones in none."""
+def halves(
+    names: Sequence[str], values: Mapping[str, float], metric: str, quantile: float = MEDIAN
+) -> tuple[list[str], list[str]]:
+    """Scans that are better than a quantile of a metric and those that are worse than one less it.
+
+    Equally many, the middle in neither; nor are scans that have no value. 0.5 parts at the median, 0.75 keeps
+    the best and the worst quarter.
+
+    Raises
+    ------
+    ValueError
+        If the quantile is below 0.5, where a scan would be on both sides, or not below 1.
+    """
+    if not MEDIAN <= quantile < 1:
+        raise ValueError(f"quantile is {quantile}; give 0.5 (the median) or more, below 1")
     sign = 1 if metric in LOWER_IS_BETTER else -1
     known = [name for name in names if np.isfinite(values.get(name, np.nan))]
     ordered = sorted(known, key=lambda name: (sign * values[name], name))
-    middle = len(ordered) // 2
-    return ordered[:middle], ordered[len(ordered) - middle :]
+    many = int((1 - quantile) * len(ordered) + 1e-9)
+    return ordered[:many], ordered[len(ordered) - many :]
+
+
+def called(mode: Mode, metric: str) -> str:
+    """A metric in words; where nothing is said of the mode it is corrected."""
+    return f"MRQy's {metric.upper()}" if mode == "mrqy" else metric.upper()
+
+
+def claim_id(mode: Mode, metric: str) -> str:
+    """The id of the claim that the better half by a metric trains better."""
+    return f"better-{'mrqy-' if mode == 'mrqy' else ''}{metric}-trains-better"
+
+
+def readable(study: Study, where: str) -> str:
+    """A filter without the scans that the study has left out so far."""
+    unread = ", ".join(f"'{each.scan_id}'" for each in study.left_out)
+    return f"({where}) and scan_id not in ({unread})" if unread else where
 
 
 def rows_of(

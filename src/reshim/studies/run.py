@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from reshim.catalog import Catalog
+from reshim.errors import UserError
 from reshim.evaluation.claims import Claim, judge, write_summary
+from reshim.methods import methods_of
 from reshim.report.blocks import Block, MadeBlock, Page, TextBlock
 from reshim.report.made import made
 from reshim.report.page import draw
@@ -44,15 +46,16 @@ def run_study(
     device: str = "cpu",
     processes: int = 1,
     seeds: int | None = None,
+    methods: Sequence[str] = (),
 ) -> Result:
     """Run a recipe from data to page; what is finished, here or for another study, is not done again.
 
     `shared` is where scans, models and rows lie; the study's own folder by default. `processes` train side
     by side, where the recipe says what it trains. `seeds` trainings of everything are made by a study of
-    diverse data, from `seed` on.
+    diverse data, from `seed` on. `methods`, METHOD names, are asked about too, where the recipe takes any.
     """
     clock = Clock.started()
-    study = study_of(name, recipe, folder, catalog, scale, seed, shared, device, seeds)
+    study = study_of(name, recipe, folder, catalog, scale, seed, shared, device, seeds, methods)
     scans = study.catalog
     before = study.store.keys()
     try:
@@ -88,7 +91,11 @@ def run_study(
             "last_run": {name: getattr(took, name) for name in ("seconds", "processor_seconds", "new")},
         },
     )
-    blocks: tuple[Block, ...] = (*recipe.page(study), *_left_out(study), _made(study, name, catalog))
+    blocks: tuple[Block, ...] = (
+        *recipe.page(study),
+        *_left_out(study),
+        _made(study, name, catalog, methods),
+    )
     write_page(folder, Page(name, recipe.TITLE, question_of(recipe), recipe.PAPER, blocks))
     return Result(judged, draw(folder), named(study))
 
@@ -103,14 +110,21 @@ def study_of(
     shared: Path | None = None,
     device: str = "cpu",
     seeds: int | None = None,
+    methods: Sequence[str] = (),
 ) -> Study:
     """What `run_study` hands to a recipe; scans are simulated where no catalog is given.
 
     Raises
     ------
     UserError
-        If the catalog lacks what the study needs.
+        If the catalog lacks what the study needs, for methods where the recipe takes none, and as
+        `reshim.methods.methods_of` does.
     """
+    if methods and not getattr(recipe, "TAKES_METHODS", False):
+        raise UserError(
+            f"{name} asks about methods of its own, and --with names {methods[0]!r}; leave it out"
+        )
+    chosen = methods_of(methods, device=device)
     shared = shared or folder
     if catalog is None:
         scans = catalog_of(recipe.embedded(scale), shared, folder / "catalog.parquet", seed)
@@ -119,7 +133,7 @@ def study_of(
         check_catalog(name, recipe, recipe.embedded(scale), scans)
     folder.mkdir(parents=True, exist_ok=True)
     simulated = catalog is None
-    return Study(name, folder, scans, scale, seed, shared, simulated, device, seeds)
+    return Study(name, folder, scans, scale, seed, shared, simulated, device, seeds, chosen)
 
 
 def _train_only(study: Study, catalog: Path | None) -> list[str]:
@@ -147,10 +161,11 @@ def _left_out(study: Study) -> tuple[TextBlock, ...]:
     return (TextBlock("Left out", paragraphs=tuple(named(study))),) if study.left_out else ()
 
 
-def _made(study: Study, name: str, catalog: Path | None) -> MadeBlock:
+def _made(study: Study, name: str, catalog: Path | None, methods: Sequence[str]) -> MadeBlock:
     size = "" if study.scale is Scale.EMBEDDED else f" --{study.scale.value}"
     flags = (f" --catalog {catalog}" if catalog else "") + size
     flags += "" if study.seeds is None else f" --seeds {study.seeds}"
+    flags += f" --with {' '.join(methods)}" if methods else ""
     settings = {label: dict(run.settings["training"]) for label, run in study.runs.items()}
     return made(f"reshim study {name}{flags} --seed {study.seed}", settings, time.strftime("%Y-%m-%d"))
 

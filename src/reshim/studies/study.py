@@ -18,6 +18,7 @@ from reshim.acquire import Scheme, measure, reference, without_oversampling
 from reshim.catalog import Catalog
 from reshim.classical.tune import tune
 from reshim.digest import digest
+from reshim.errors import UserError
 from reshim.evaluation.insertion import Feature, insert
 from reshim.evaluation.run import Evaluation, LeftOut, evaluate
 from reshim.evaluation.store import Store
@@ -63,6 +64,9 @@ class Study:
 
     seeds: int | None = None
     """How often a study of diverse data trains everything; None: as often as its recipe says."""
+
+    methods: Mapping[str, Reconstructor] = field(default_factory=dict)
+    """What a user asks about besides the recipe's own methods, by short name; few recipes take any."""
 
     waits: bool = True
     """Whether `train` waits for another process that trains the same model just now."""
@@ -373,14 +377,12 @@ class Study:
 
         Raises
         ------
-        ValueError
+        UserError
             If a subject of the test set was trained on: the splits of the catalog are not disjoint.
         """
         records = self.scans(where, "test") if isinstance(where, str) else list(where)
         for name, method in methods.items():
-            shared = _seen_by(method) & {(record.dataset, record.subject) for record in records}
-            if shared:
-                raise ValueError(f"{name} was trained on {min(shared)}, a test subject; split by subject")
+            refuse_seen(name, method, records)
         with steps(f"scoring on {test}", len(records) * len(methods)) as tick:
             finished, left_out = evaluate(
                 records,
@@ -396,6 +398,19 @@ class Study:
         entries = ((key, {"method": method, **called}) for key, method in finished)
         self.finished += [entry for entry in entries if entry not in self.finished]
         self.left_out += left_out
+
+
+def refuse_seen(name: str, method: Reconstructor, records: Sequence[ScanRecord]) -> None:
+    """Stop where a method was trained on a subject that it is to be tested on.
+
+    Raises
+    ------
+    UserError
+        Which one.
+    """
+    shared = _seen_by(method) & {(record.dataset, record.subject) for record in records}
+    if shared:
+        raise UserError(f"{name} was trained on {min(shared)}, a test subject; split by subject")
 
 
 def _seen_by(method: object) -> frozenset[tuple[str, str]]:
