@@ -113,6 +113,7 @@ class Clock:
                 lambda acquisition, target: len(acquisition.kspace),
             ),
             ("examples.Examples.build", SECONDS.build_seconds, lambda examples, indices, epoch: len(indices)),
+            ("examples.Examples.as_scanned", SECONDS.build_seconds, lambda examples, index: 1),
             ("loop.Objectified.forward", SECONDS.step_seconds, lambda model, example: example.n_items),
             ("validation._sums", SECONDS.validation_seconds, lambda network, examples, batch, *_: len(batch)),
         ]:

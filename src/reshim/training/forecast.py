@@ -194,8 +194,8 @@ def forecast(
     )
     size = 4 * n_parameters
     written = epochs * (3 + int(settings.keep_epochs) + 1) * size + processes.count * disk.taken
-    # Statistics of the training measurements close the run.
-    ending = min(n_slices, MOST_STATISTICS) * (mean.build_seconds + first.again)
+    # Statistics of the training measurements close the run; they need neither references nor maps.
+    ending = min(n_slices, MOST_STATISTICS) * (mean.build_seconds + first.read_again)
     kept = epochs * int(settings.keep_epochs) + 1 + 3 + int(lends)
     parts = {
         "base_bytes": base,
@@ -260,6 +260,9 @@ class _Drawn:
     again: float = 0.0
     """Seconds at every draw of a slice, in the mean: reading and making what the pool did not keep."""
 
+    read_again: float = 0.0
+    """Of these, those of reading the slice alone."""
+
     spared: float = 0.0
     """Seconds of these that are none, because maps were made just then for the first time."""
 
@@ -272,6 +275,7 @@ class _Drawn:
         # A reference is made of the slice as it was measured, which is read once more for it.
         anew = mean.read_seconds + mean.reference_seconds if mean.reference_bytes else 0.0
         reference = on_disk * mean.reference_bytes / READ_BYTES + (1 - on_disk) * anew
+        self.read_again = (1 - kept) * mean.read_seconds
         self.again += (1 - kept) * (mean.read_seconds + reference)
 
     def first_maps(self, room: _Room, disk: _Room) -> None:
