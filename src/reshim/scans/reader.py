@@ -120,14 +120,16 @@ def chosen_slices(slices: Sequence[int] | None, n_slices: int, name: str) -> tup
 
 
 def check_samples(kspace: KSpace, slices: tuple[int, ...], name: str) -> None:
-    """Refuse slices that hold no signal or no number, naming the first.
+    """Refuse slices that hold no signal, no number or a number without an energy, naming the first.
 
     Raises
     ------
     BadScanError
-        If a slice is all zero, or holds NaN or infinity where it was acquired.
+        If a slice is all zero, holds NaN or infinity where it was acquired, or samples so large that the
+        energy of the slice is beyond single precision: bytes that were damaged often read as such.
     """
     largest = torch.view_as_real(kspace).abs().flatten(1).amax(1)
+    bound = (torch.finfo(torch.float32).max / (2 * kspace[0].numel())) ** 0.5
     for index, value in zip(slices, largest.tolist(), strict=True):
         if not np.isfinite(value):
             raise BadScanError(
@@ -135,6 +137,12 @@ def check_samples(kspace: KSpace, slices: tuple[int, ...], name: str) -> None:
                 f"acquired "
                 "samples; every acquired sample is a finite number: export the scan again or leave the "
                 "slice out"
+            )
+        if value > bound:
+            raise BadScanError(
+                f"{name}, slice {index}: k-space holds a sample of {value:.2g}; up to {bound:.2g} the energy "
+                "of a slice of this size is a number in single precision: the file is likely damaged, export "
+                "the scan again or leave the slice out"
             )
         if value == 0:
             raise BadScanError(
