@@ -7,8 +7,10 @@ from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
 from reshim.training.cache import Cache
 from reshim.training.examples import Examples
+from reshim.training.features import features
 from reshim.training.pool import Pool
 from reshim.training.sampling import Group
+from reshim.training.train import statistics_of
 
 
 def examples(toy, pool, *, fixed=False, **changes):
@@ -39,6 +41,15 @@ def test_slices_as_scanned_share_the_mask_and_the_scheme_of_their_scan(toy):
     assert len(found) == 4, "either scan is under either scheme"
     fixed = examples(toy, toy.pool(), fixed_mask=True)
     assert torch.equal(fixed.as_scanned(0).mask, fixed.build((0,), 0).measurement.mask)
+
+
+def test_statistics_are_of_scans_under_one_mask_each(toy):
+    source = examples(toy, toy.pool(), schemes=(Scheme(acceleration=4, center_lines=4),))
+    rows = torch.cat([features(source.as_scanned(index)) for index in range(5)])
+    known = statistics_of(source)
+    torch.testing.assert_close(known.mean, rows.mean(0))
+    masks_of_slices = torch.cat([features(source.build((index,), 0).measurement) for index in range(5)])
+    assert not torch.allclose(masks_of_slices.mean(0), rows.mean(0))
 
 
 def test_validation_masks_are_those_of_evaluation(toy):
