@@ -77,8 +77,8 @@ class Total:
 def total(folder: Path, last: Took) -> Total:
     """All runs of the last one's form that found something new; the last one itself where none did."""
     same = [each for each in _notes(folder, last.form) if each.form == last.form and each.new] or [last]
-    # A note of before they were counted has 0 of them; a run of less than a second may as well.
-    known = all(each.processor_seconds > 0 or each.seconds < 1 for each in same)
+    # A note of before they were counted has 0 of them; a run of seconds that found all finished may as well.
+    known = all(each.processor_seconds > 0 or each.seconds < 60 for each in same)
     return Total(
         sum(each.seconds for each in same),
         sum(each.processor_seconds for each in same) if known else None,
