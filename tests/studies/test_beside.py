@@ -10,7 +10,8 @@ from reshim.errors import UserError
 from reshim.studies import STUDIES, lab, recipe_of
 from reshim.studies.alone import AtWork, alone
 from reshim.studies.beside import checked_processes, train_beside, train_what_is_free
-from reshim.studies.diverse import OneForAll, Part
+from reshim.studies.diverse import Part
+from reshim.studies.one_for_all import OneForAll
 from reshim.studies.run import study_of
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study

@@ -12,7 +12,8 @@ from reshim.report.blocks import ClaimsBlock
 from reshim.rows import read_rows
 from reshim.studies import lab, recipe_of
 from reshim.studies.crowd import one_of_each
-from reshim.studies.diverse import OneForAll, Part, called
+from reshim.studies.diverse import Part, called
+from reshim.studies.one_for_all import OneForAll
 from reshim.studies.run import run_study
 from reshim.studies.scale import Scale
 

@@ -12,8 +12,9 @@ from reshim.evaluation.claims import (
 )
 from reshim.evaluation.quantities import Ratio
 from reshim.studies import STUDIES, lab, recipe_of
-from reshim.studies.diverse import HeldOut, called
+from reshim.studies.diverse import called
 from reshim.studies.first_look import ADAPTED, RECONCILED
+from reshim.studies.held_out import HeldOut
 from reshim.studies.shifts import UNET
 
 from .planted import all_rules, leaves_of, levels, rows_at

@@ -10,9 +10,9 @@ from reshim.cli import main
 from reshim.errors import UserError
 from reshim.report.blocks import ClaimsBlock
 from reshim.studies import STUDIES, diverse_contrast, lab, recipe_of
-from reshim.studies.diverse import OneForAll, answerable
 from reshim.studies.embedded import Need
-from reshim.studies.needs import check_catalog, lacking, subjects
+from reshim.studies.needs import answerable, check_catalog, lacking, subjects
+from reshim.studies.one_for_all import OneForAll
 from reshim.studies.run import run_study
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study

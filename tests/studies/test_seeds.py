@@ -7,7 +7,9 @@ from reshim.catalog import Catalog
 from reshim.cli import main
 from reshim.studies import diverse_skew, lab, run
 from reshim.studies import study as module
-from reshim.studies.diverse import HeldOut, OneForAll, Part, seeds_of
+from reshim.studies.diverse import Part, seeds_of
+from reshim.studies.held_out import HeldOut
+from reshim.studies.one_for_all import OneForAll
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.training.run_folder import Trained

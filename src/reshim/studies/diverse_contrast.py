@@ -11,8 +11,11 @@ Run     reshim study diverse-contrast
 
 from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
-from reshim.studies.diverse import HeldOut, OneForAll, Part, answerable
+from reshim.studies.diverse import Part
 from reshim.studies.embedded import Embedded
+from reshim.studies.held_out import HeldOut
+from reshim.studies.needs import answerable
+from reshim.studies.one_for_all import OneForAll
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 

@@ -14,8 +14,9 @@ Run     reshim study diverse-large
 
 from reshim.report.blocks import Block, ClaimsBlock
 from reshim.studies import lab
-from reshim.studies.diverse import HeldOut, learning_curves
+from reshim.studies.diverse import learning_curves
 from reshim.studies.embedded import Embedded
+from reshim.studies.held_out import HeldOut
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 

@@ -20,7 +20,6 @@ from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock
 from reshim.studies import lab
 from reshim.studies.diverse import (
     TOLERANCE,
-    HeldOut,
     Part,
     Trainings,
     called,
@@ -32,6 +31,7 @@ from reshim.studies.diverse import (
     train_what_is_free,
 )
 from reshim.studies.embedded import Embedded
+from reshim.studies.held_out import HeldOut
 from reshim.studies.lab import NAMES, SHOWN, on
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study

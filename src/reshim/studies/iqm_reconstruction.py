@@ -21,7 +21,7 @@ from reshim.evaluation.store import Store
 from reshim.quality.metrics import GREY_LEVELS, METRICS, Mode
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock, TextBlock
 from reshim.studies import lab, relations
-from reshim.studies.embedded import Embedded
+from reshim.studies.embedded import Embedded, Need
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.types import ScanRecord
@@ -66,7 +66,7 @@ def half(better: bool, mode: Mode, metric: str) -> str:
 
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*SCANS, scale=scale)
+    return lab.embedded(*SCANS, scale=scale, needs=(Need.any_of([each.need() for each in SCANS]),))
 
 
 def _gain(mode: Mode, metric: str) -> Difference:

@@ -22,7 +22,7 @@ from reshim.evaluation.quantities import Difference, Score, score
 from reshim.quality.metrics import GREY_LEVELS, METRICS, Mode
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, TableBlock, TextBlock
 from reshim.studies import lab, relations
-from reshim.studies.embedded import Embedded
+from reshim.studies.embedded import Embedded, Need
 from reshim.studies.examples import kept_in
 from reshim.studies.outlines import EXAMPLES, FULL, Outliner, Outlines
 from reshim.studies.scale import Scale
@@ -139,7 +139,13 @@ CLAIMS = (
 
 def embedded(scale: Scale) -> Embedded:
     """Which scans are simulated where no catalog is given."""
-    return lab.embedded(*SCANS, scale=scale, lesions=LESIONS, slices=4 if scale.tiny else 8)
+    return lab.embedded(
+        *SCANS,
+        scale=scale,
+        lesions=LESIONS,
+        slices=4 if scale.tiny else 8,
+        needs=(Need.any_of([each.need() for each in SCANS]),),
+    )
 
 
 def run(study: Study) -> None:

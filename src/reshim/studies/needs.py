@@ -6,14 +6,37 @@ distribution's name nobody knows which filter to widen.
 
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Protocol, runtime_checkable
 
 from reshim.catalog import Catalog
 from reshim.catalog.splits import SPLITS
 from reshim.errors import UserError
+from reshim.evaluation.run import LeftOut
+from reshim.report.blocks import Block
 from reshim.studies.embedded import Embedded, Need
+from reshim.studies.study import Study
 
-AS_ONE = ("iqm-reconstruction", "iqm-segmentation")
-"""Studies that take the union of their distributions and never one of them alone."""
+
+@runtime_checkable
+class Question(Protocol):
+    """A part of a study that can be answered by itself."""
+
+    @property
+    def name(self) -> str:
+        """Begins the ids of its claims."""
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """The scans that it takes."""
+
+    def run(self, study: Study) -> None:
+        """Train and score."""
+
+    def train(self, study: Study) -> None:
+        """Train what no other process is at."""
+
+    def blocks(self, study: Study) -> tuple[Block, ...]:
+        """Its part of the page."""
 
 
 def subjects(need: Need, catalog: Catalog) -> dict[str, int]:
@@ -56,11 +79,8 @@ def check_catalog(name: str, recipe: ModuleType, embedded: Embedded, catalog: Ca
     UserError
         With every distribution that is missing, its filter, what was found in each split, and the remedy.
     """
-    needs = embedded.needs
-    if name in AS_ONE:
-        needs = (Need.any_of(needs),)
-    missing = lacking(needs, catalog)
-    questions = getattr(recipe, "QUESTIONS", ())
+    missing = lacking(embedded.needs, catalog)
+    questions: Sequence[Question] = getattr(recipe, "QUESTIONS", ())
     if not missing or any(not lacking(question.needs, catalog) for question in questions):
         return
     raise UserError(
@@ -70,3 +90,16 @@ def check_catalog(name: str, recipe: ModuleType, embedded: Embedded, catalog: Ca
         "60/20/20 --out CATALOG); see what there is: reshim list CATALOG --by anatomy contrast field_tesla "
         "split; or leave --catalog out for simulated scans"
     )
+
+
+def answerable(study: Study, questions: Sequence[Question]) -> tuple[Question, ...]:
+    """Those whose scans the catalog has; the others are left out, named by what is missing.
+
+    Simulated scans answer every question.
+    """
+    if study.embedded:
+        return tuple(questions)
+    missing = {question.name: lacking(question.needs, study.catalog) for question in questions}
+    left_out = (LeftOut(f"question {name}", "; ".join(each)) for name, each in missing.items() if each)
+    study.left_out += [each for each in left_out if each not in study.left_out]
+    return tuple(question for question in questions if not missing[question.name])

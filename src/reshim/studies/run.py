@@ -87,7 +87,7 @@ def run_study(
         },
         judged,
         {
-            "processor_seconds": cost.processor_seconds and round(cost.processor_seconds, 1),
+            "processor_seconds": None if cost.processor_seconds is None else round(cost.processor_seconds, 1),
             "last_run": {name: getattr(took, name) for name in ("seconds", "processor_seconds", "new")},
         },
     )

@@ -27,8 +27,8 @@ class Took:
     seconds: float
     """Wall time, scans included."""
 
-    processor_seconds: float
-    """Of all threads of this process, and of those that it waited for."""
+    processor_seconds: float | None
+    """Of all threads of this process, and of those that it waited for; None where nobody counted them."""
 
     new: int
     """Files of rows that were not there before."""
@@ -77,17 +77,13 @@ class Total:
 def total(folder: Path, last: Took) -> Total:
     """All runs of the last one's form that found something new; the last one itself where none did."""
     same = [each for each in _notes(folder, last.form) if each.form == last.form and each.new] or [last]
-    # A note of before they were counted has 0 of them; a run of seconds that found all finished may as well.
-    known = all(each.processor_seconds > 0 or each.seconds < 60 for each in same)
-    return Total(
-        sum(each.seconds for each in same),
-        sum(each.processor_seconds for each in same) if known else None,
-    )
+    counted = [each.processor_seconds for each in same if each.processor_seconds is not None]
+    return Total(sum(each.seconds for each in same), sum(counted) if len(counted) == len(same) else None)
 
 
 def _notes(folder: Path, form: dict[str, Any]) -> list[Took]:
     if (folder / NOTES).exists():
         return [Took(**json.loads(line)) for line in (folder / NOTES).read_text().splitlines()]
     if (folder / BEFORE).exists():
-        return [Took(form, float((folder / BEFORE).read_text()), 0.0, 1)]
+        return [Took(form, float((folder / BEFORE).read_text()), None, 1)]
     return []
