@@ -7,7 +7,7 @@ from tests.studies.answers import verdicts
 
 from reshim.cli import main
 from reshim.rows import read_rows
-from reshim.studies.jittering import CLAIMS, NETWORKS, TRAININGS, label
+from reshim.studies.jittering import CLAIMS, LEVELS, NETWORKS, TRAININGS, VALIDATION, at, label
 
 
 def planted(jitter: float, adversarial: float, clean: float = 0.0):
@@ -39,10 +39,19 @@ def test_jittering_that_falls_short_or_costs_much_is_told():
 
 
 @pytest.mark.slow
-def test_the_tiny_form_attacks_every_model(tmp_path):
+def test_the_tiny_form_chooses_a_level_on_validation_subjects_and_attacks_every_model(tmp_path):
     assert main(["study", "jittering", "--tiny", "--out", str(tmp_path)]) == 0
-    methods = set(read_rows(tmp_path / "rows.parquet")["method"].to_pylist())
-    assert methods == {label(network, way) for network in NETWORKS for way in ("", *TRAININGS)}
+    rows = read_rows(tmp_path / "rows.parquet").to_pylist()
+    tested = {row["method"] for row in rows if row["test"] != VALIDATION}
+    assert tested == {label(network, way) for network in NETWORKS for way in ("", *TRAININGS)}
+    tried = [row for row in rows if row["test"] == VALIDATION]
+    assert {row["method"] for row in tried} == {label(n, at(level)) for n in NETWORKS for level in LEVELS}
+    assert {row["split"] for row in tried} == {"val"}
+    assert {row["split"] for row in rows if row["test"] != VALIDATION} == {"test"}
+    notes = sorted((tmp_path / "tuned").glob("*jittered*.json"))
+    assert len(notes) == len(NETWORKS)
+    for note in map(json.loads, (path.read_text() for path in notes)):
+        assert note["chosen"] == note["values"][note["scores"].index(max(note["scores"]))]
     assert len(list((tmp_path / "images").glob("*.npz"))) == 2 * len(NETWORKS)
     claims = json.loads((tmp_path / "summary.json").read_text())["claims"]
     assert not [claim["id"] for claim in claims if claim["verdict"] == "unanswered"]

@@ -44,6 +44,9 @@ class HeldOut:
     shares: tuple[float, ...] = SHARES
     paper: str | None = "at least as robust as the best single distribution (no figure known)"
 
+    unseen: str = "distributions that no training saw"
+    """What titles call those held out."""
+
     @property
     def union(self) -> Part:
         """All that is trained on."""
@@ -189,7 +192,7 @@ class HeldOut:
 
     def _matrix(self, network: str) -> MatrixBlock:
         return MatrixBlock(
-            f"{NAMES[network]}: on distributions that no training saw",
+            f"{NAMES[network]}: on {self.unseen}",
             "The worst held-out distribution stands beside the mean. SSIM inside the body against the MVUE "
             "reference.",
             methods=choices([called(network, part) for part in (*self.parts, self.union)]),
@@ -206,7 +209,7 @@ class HeldOut:
             for share in self.shares
         ]
         return ScatterBlock(
-            f"{NAMES[network]}: effective robustness",
+            f"{NAMES[network]}: effective robustness on {self.unseen}",
             "Each mark is one training; marks of a colour are trained on all, 1/2, 1/4 and 1/8 of the "
             "subjects. The line is fitted through the single distributions; the height above it is "
             "robustness that better scores at home do not explain. Fewer subjects are fewer updates, too.",

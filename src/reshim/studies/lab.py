@@ -113,6 +113,27 @@ BRAIN_T1_POST, BRAIN_T1_POST_15 = _of("brain", "T1-post", "3"), _of("brain", "T1
 BRAIN_T2, BRAIN_T2_15 = _of("brain", "T2", "3"), _of("brain", "T2", "1.5")
 BRAIN_FLAIR, BRAIN_FLAIR_15 = _of("brain", "FLAIR", "3"), _of("brain", "FLAIR", "1.5")
 
+# Far from all of them, to be tested on.
+ABDOMEN_T2 = Distribution(
+    "abdomen T2 3 T", f"anatomy = 'abdomen' and contrast = 'T2' and {_FIELDS['3']}", "abdomen-t2-3t"
+)
+PROSTATE_T2 = Distribution(
+    "prostate T2 3 T", f"anatomy = 'prostate' and contrast = 'T2' and {_FIELDS['3']}", "prostate-t2-3t"
+)
+HEART_GRE = Distribution(
+    "heart GRE 1.5 T, short axis",
+    f"anatomy = 'heart' and contrast = 'GRE' and view = 'short-axis' and {_FIELDS['1.5']}",
+    "heart-sax-1.5t",
+)
+BRAIN_GRE_7 = Distribution(
+    "brain GRE 7 T", "anatomy = 'brain' and contrast = 'GRE' and field_tesla > 6", "brain-gre-7t"
+)
+KNEE_SAGITTAL = Distribution(
+    "knee PD-FS 3 T, sagittal",
+    f"anatomy = 'knee' and contrast = 'PD-FS' and view = 'sagittal' and {_FIELDS['3']}",
+    "knee-3d-sagittal-3t",
+)
+
 
 def embedded(*distributions: Distribution, scale: Scale, **changes: Any) -> Embedded:
     """The simulated scans of these distributions, at the size that all studies share.

@@ -3,26 +3,34 @@
 Paper   B. Yaman et al., Magn. Reson. Med. 84:3172 (2020): SSDU on knees and brains, 4 to 8 times.
 Claim   trained on undersampled scans alone, with the checkpoint chosen on undersampled scans alone, the same
         network is within 0.01 SSIM of supervised training on each of five protocols at 4x, and above CG-SENSE
-        and the L1-wavelet method, both tuned with references; so it is at 6x and 8x. The paper's 4x, 6x and
-        8x on brains are prospective, each rate a scan of its own and without a reference; all rates here are
-        retrospective, full scans of one kind (knees PD at 6x and 8x) from which samples are left out.
+        and the L1-wavelet method, both tuned with references; so it is at 6x and 8x, and on prospective
+        brains at 4x, 6x and 8x. The paper's were scanned at 2x and judged by readers, for want of a
+        reference; ours, simulated alone, have a full scan of the same head that lay still.
 Data    knees (PD, PD-FS) and brains (T1, T2, FLAIR) at 3 T of the catalog, or simulated; 16 centre lines.
+        Prospective: simulated brains T1 at 3 T that no network saw, each scanned once more.
 Rates   nominal: with 16 of 64 columns always sampled 4x is 2.29x in effect, 6x 2.67x, 8x 2.91x.
-Cost    about 58 minutes on one core; --tiny: under a minute.
+Cost    about 58 minutes on one core; --tiny: two minutes.
 Run     reshim study ssdu-vs-supervised
 """
+
+from dataclasses import replace
 
 from reshim.acquire import Scheme
 from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
 from reshim.evaluation.quantities import Difference
+from reshim.evaluation.run import LeftOut
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock, TextBlock
+from reshim.robustness.second_scan import SecondScan
+from reshim.simulation.protocols import protocol_of
 from reshim.studies import lab
+from reshim.studies.crowd import crowd
 from reshim.studies.diverse import Part, compare, learning_curves
 from reshim.studies.embedded import Embedded
 from reshim.studies.lab import NAMES, SHOWN, Distribution, on
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.training.ssdu import SSDU
+from reshim.types import Reconstructor, ScanRecord
 
 TITLE = "SSDU against supervised training"
 PAPER = "Yaman et al., Magn. Reson. Med. 2020"
@@ -44,7 +52,13 @@ PROTOCOLS = tuple(
     _at(home, 4, home.label)
     for home in (lab.KNEE_PD, lab.KNEE_PDFS, lab.BRAIN_T1, lab.BRAIN_T2, lab.BRAIN_FLAIR)
 )
-FASTER = tuple(_at(lab.KNEE_PD, rate, f"{lab.KNEE_PD.label}, {rate}x") for rate in (6, 8))
+HOME = PROTOCOLS[2]
+"""Brains T1: the paper's prospective scans are such."""
+FASTER = tuple(_at(lab.BRAIN_T1, rate, f"{lab.BRAIN_T1.label}, {rate}x") for rate in (6, 8))
+PROSPECTIVE = {test.label: replace(test, label=f"{test.label}, prospective") for test in (HOME, *FASTER)}
+"""By what the retrospective ones are called."""
+FIRST, SCANNED = 7000, 8
+"""Number of the first subject that is scanned twice, and how many there are."""
 OBJECTIVE = SSDU(selection="uniform")
 """On development subjects uniform points were 0.008 SSIM above Gaussian ones, the paper's choice (LOG.md)."""
 
@@ -82,7 +96,17 @@ CLAIMS = (
         "faster",
         "at 6x and 8x, too, SSDU is within 0.01 of supervised training",
         AllOf(tuple(LowerBoundAtLeast(_gain(SUPERVISED, test), -0.01) for test in FASTER)),
-        paper="visually alike (prospective brains, 4x, 6x, 8x)",
+    ),
+    Claim(
+        "prospective",
+        "on prospective scans at 4x, 6x and 8x, too, SSDU is within 0.01 of supervised training",
+        AllOf(tuple(LowerBoundAtLeast(_gain(SUPERVISED, test), -0.01) for test in PROSPECTIVE.values())),
+        paper="judged by readers (brains scanned at 2x, no reference)",
+    ),
+    Claim(
+        "prospective-sense",
+        "on prospective scans at 4x, 6x and 8x, SSDU is above tuned CG-SENSE",
+        AllOf(tuple(LowerBoundAbove(_gain(SENSE, test)) for test in PROSPECTIVE.values())),
     ),
 )
 
@@ -94,24 +118,55 @@ def embedded(scale: Scale) -> Embedded:
 
 def run(study: Study) -> None:
     """Train both ways on each protocol, tune the classical methods there, score all four."""
+    twice = scanned_twice(study) if study.embedded else ()
     for test in PROTOCOLS + FASTER:
-        settings = lab.training(study.scale, NETWORK, objective=OBJECTIVE, schemes=(test.scheme,))
-        label = f"{SELF}: {test.label}"
-        methods = {
-            SENSE: study.tune(f"sense {test.label}", lab.sense, lab.RIDGES, test.where, test.scheme),
-            WAVELET: study.tune(
-                f"wavelet {test.label}", lab.wavelet, lab.THRESHOLDS, test.where, test.scheme
-            ),
-            SELF: study.train(label, NETWORK, test.where, settings, undersampled=test.scheme),
-            SUPERVISED: Part.of(test).train(study, NETWORK),
-        }
+        methods = methods_at(study, test)
         compare(study, methods, (test,))
+        if twice and test.label in PROSPECTIVE:
+            study.compare(
+                methods,
+                [first for first, _ in twice],
+                replace(lab.EVALUATION, scheme=test.scheme),
+                test=PROSPECTIVE[test.label].label,
+                disturbance=SecondScan.of(twice),
+            )
+    if not study.embedded:
+        study.left_out.append(
+            LeftOut(
+                "prospective scans", "a full scan of the same subject is their reference; simulated alone"
+            )
+        )
+
+
+def methods_at(study: Study, test: Distribution) -> dict[str, Reconstructor]:
+    """Both trainings and the classical methods, made for one protocol and rate."""
+    settings = lab.training(study.scale, NETWORK, objective=OBJECTIVE, schemes=(test.scheme,))
+    label = f"{SELF}: {test.label}"
+    return {
+        SENSE: study.tune(f"sense {test.label}", lab.sense, lab.RIDGES, test.where, test.scheme),
+        WAVELET: study.tune(f"wavelet {test.label}", lab.wavelet, lab.THRESHOLDS, test.where, test.scheme),
+        SELF: study.train(label, NETWORK, test.where, settings, undersampled=test.scheme),
+        SUPERVISED: Part.of(test).train(study, NETWORK),
+    }
+
+
+def scanned_twice(study: Study) -> tuple[tuple[ScanRecord, ScanRecord], ...]:
+    """Subjects that no network saw, each with two scans that differ in noise alone."""
+    card = replace(protocol_of(HOME.protocol), name=f"{HOME.protocol}-twice", repetitions=2)
+    slices = lab.SCANS[study.scale].slices
+    count = 2 if study.tiny else SCANNED
+    records = crowd(study, "twice", [card], range(FIRST, FIRST + count), slices=slices)
+    by_name = {record.path.rpartition("/")[2]: record for record in records}
+    return tuple(
+        (by_name[name], by_name[name.replace("_rep1", "_rep2")]) for name in by_name if "_rep1" in name
+    )
 
 
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, methods by protocol, images, training, what was seen."""
     rows = tuple(Choice(method, {"method": method}) for method in METHODS)
-    tests = tuple(test.test for test in PROTOCOLS + FASTER)
+    prospective = tuple(PROSPECTIVE.values()) if study.embedded else ()
+    tests = tuple(test.test for test in PROTOCOLS + FASTER + prospective)
     return (
         ClaimsBlock(),
         MatrixBlock(
@@ -138,10 +193,11 @@ def page(study: Study) -> tuple[Block, ...]:
                 f"Rates are nominal. {CENTER_LINES} centre lines of 64 columns are sampled besides, so that "
                 f"in effect {RATES}: 28, 24 and 22 columns. The paper's 24 of 320 or more cost its rates far "
                 "less.",
-                "Every rate is retrospective: samples are left out of full scans, so that there is a "
-                "reference to score against. The paper's brains at 4x, 6x and 8x are prospective, each a "
-                "scan of its own that no reference exists for; motion between scans, and what a sequence "
-                "changes beside the mask, are not in our figures. At 6x and 8x ours are knees.",
+                "Elsewhere samples are left out of the full scan that is the reference, and share its noise. "
+                "A prospective scan is one of its own, under its mask alone. The paper's brains were scanned "
+                "at 2x, so that nothing is a reference; ours are simulated, and the same head is scanned in "
+                "full before, with other noise and without having moved. What a sequence changes beside the "
+                "mask is not in our figures.",
             ),
         ),
     )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -27,6 +27,7 @@ from reshim.physics.masks import evaluation_seed
 from reshim.progress import steps
 from reshim.robustness.disturbance import Disturbance
 from reshim.robustness.sources import Processed
+from reshim.rows import read_rows
 from reshim.scans import load
 from reshim.studies.alone import alone
 from reshim.studies.examples import keep_examples, keep_inserted, scans_shown
@@ -338,6 +339,14 @@ class Study:
         records = {record.scan_id: record for record in self.scans(where, "test")}
         keep_inserted(self.folder, self.store, keys, records, methods, evaluation, feature, test, by)
 
+    def scores(
+        self, label: str, test: str, where: Mapping[str, Any], columns: Mapping[str, Any] | None = None
+    ) -> list[float]:
+        """The scores of a method's finished rows on a test set, where their cells are those of `where`."""
+        tables = (read_rows(self.store.path(key)) for key in self._keys(label, test, columns))
+        rows = (row for table in tables for row in table.to_pylist())
+        return [row["value"] for row in rows if all(row[name] == value for name, value in where.items())]
+
     def _keys(self, label: str, test: str, columns: Mapping[str, Any] | None) -> list[str]:
         """Those of a method's finished rows on a test set."""
         return [
@@ -368,21 +377,27 @@ class Study:
         columns: Mapping[str, Any] | None = None,
         keep_images: bool = True,
         disturbance: Disturbance | None = None,
+        split: Literal["test", "val"] = "test",
     ) -> None:
         """Score methods on the filter's test split, or on these scans; `test` names the test set in the rows.
 
-        `columns` are further columns of these rows, e.g. a dose. Models of several training seeds are
-        compared one call each under the same name: the rows tell them apart by ``train_seed``. With a
-        disturbance, methods see the disturbed scans and are scored against the undisturbed ones.
+        Validation subjects, which choose a setting and answer no claim, are marked as seen. `columns` are
+        further columns of these rows, e.g. a dose. Models of several training seeds are compared one call
+        each under the same name: the rows tell them apart by ``train_seed``. With a disturbance, methods see
+        the disturbed scans and are scored against the undisturbed ones.
 
         Raises
         ------
         UserError
             If a subject of the test set was trained on: the splits of the catalog are not disjoint.
         """
-        records = self.scans(where, "test") if isinstance(where, str) else list(where)
+        records = self.scans(where, split) if isinstance(where, str) else list(where)
+        seen: frozenset[tuple[str, str]] = frozenset()
         for name, method in methods.items():
-            refuse_seen(name, method, records)
+            if split == "val":
+                seen |= _seen_by(method)
+            else:
+                refuse_seen(name, method, records)
         with steps(f"scoring on {test}", len(records) * len(methods)) as tick:
             finished, left_out = evaluate(
                 records,
@@ -391,6 +406,7 @@ class Study:
                 self.store,
                 adapt=adapt,
                 on_progress=tick,
+                seen=seen,
                 keep_images=keep_images,
                 disturbance=disturbance,
             )
