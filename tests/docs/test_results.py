@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from reshim.studies import recipe_of
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -58,6 +60,9 @@ def test_what_is_not_refuted_appears_only_where_its_interval_leaves_0_out(result
 
 def test_a_claim_that_the_last_run_did_not_know_is_named(results):
     summary = json.loads((DOCS / "results" / "diverse-large.json").read_text(encoding="utf-8"))
+    known = summary["claims"][0]
+    asked = [{**known, "id": claim.id, "claim": claim.claim} for claim in recipe_of("diverse-large").CLAIMS]
+    summary |= {"claims": asked}
     assert "Asked since" not in results.section("diverse-large", summary)
     first, second, *others = summary["claims"]
     older = {**summary, "claims": [{**second, "claim": "another sentence"}, *others]}

@@ -142,3 +142,27 @@ def test_how_features_are_compared_is_in_the_digest_and_the_default_is_where_it_
     assert digest(default) == digest(about)
     assert len({digest(default), digest(Similarity(standardise=False)), digest(Similarity(patch=8))}) == 3
     assert digest(Similarity(patch=8, standardise=False)) != digest(Similarity(standardise=False))
+
+
+def test_a_union_has_the_nearest_images_of_its_parts_and_shifts_nobodys_features():
+    generator = torch.Generator().manual_seed(3)
+    trained = {name: torch.rand(3, 24, 24, generator=generator) for name in "ab"}
+    tests = {"t": torch.rand(4, 24, 24, generator=generator)}
+    for similarity in (Similarity(), Similarity(patch=12, neighbours=2)):
+        alone = similarity(trained, tests)
+        together = similarity(trained, tests, {"both": ["a", "b"]})
+        assert all(torch.equal(together[pair], alone[pair]) for pair in alone)
+        nearest = torch.maximum(alone["a", "t"], alone["b", "t"])
+        assert (together["both", "t"] >= nearest - 1e-6).all()
+    torch.testing.assert_close(
+        Similarity()(trained, tests, {"both": ["a", "b"]})["both", "t"],
+        torch.maximum(*(Similarity()(trained, tests)[name, "t"] for name in "ab")),
+    )
+
+
+def test_images_too_small_for_the_scales_are_refused_and_the_least_that_fit_are_finite():
+    assert torch.isfinite(Spectrum()(torch.rand(2, 12, 12))).all()
+    with pytest.raises(UserError, match="12 a side is the least"):
+        Spectrum()(torch.rand(2, 12, 11))
+    with pytest.raises(UserError, match="too small"):
+        Similarity(patch=8)({"a": torch.rand(2, 24, 24)}, {"b": torch.rand(2, 24, 24)})

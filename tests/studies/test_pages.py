@@ -1,12 +1,15 @@
 """The page of every study has what a reader of its paper looks for: claims, images, a table to copy."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from reshim.catalog import Catalog
-from reshim.report.blocks import ClaimsBlock, ImagesBlock, TableBlock
-from reshim.studies import STUDIES, recipe_of
+from reshim.classical.sense import Sense
+from reshim.errors import UserError
+from reshim.report.blocks import ClaimsBlock, DosesBlock, ImagesBlock, ScatterBlock, TableBlock
+from reshim.studies import STUDIES, families, recipe_of
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 
@@ -63,6 +66,32 @@ def test_tables_compare_to_a_row_that_they_have(name, study):
         assert table.compare_to in labels
         assert len(set(labels)) == len(labels)
         assert "Holm" in table.note
+
+
+TAKE_METHODS = ("adversarial", "natural-shift", "small-features", "stress")
+
+
+@pytest.mark.parametrize("name", TAKE_METHODS)
+def test_a_method_of_the_user_stands_in_curves_and_tables_and_in_no_claim(name, study):
+    recipe = recipe_of(name)
+    assert recipe.TAKES_METHODS
+    mine = replace(study, methods={"mine": Sense(ridge=1.0)})
+    tables = [block for block in recipe.page(mine) if isinstance(block, TableBlock) and block.compare_to]
+    assert all("mine" in [row.label for row in table.rows] for table in tables)
+    without = [block for block in recipe.page(study) if isinstance(block, TableBlock)]
+    assert not any("mine" in [row.label for row in table.rows] for table in without)
+    drawn = [block for block in recipe.page(mine) if isinstance(block, DosesBlock | ScatterBlock)]
+    assert drawn
+    for block in drawn:
+        labels = [each.label for each in (block.lines if isinstance(block, DosesBlock) else block.points)]
+        assert "mine" in labels
+    assert "mine" not in repr(recipe.CLAIMS)
+
+
+def test_a_method_of_the_user_is_refused_under_the_name_of_one_of_the_studys(study):
+    taken = replace(study, methods={"unrolled": Sense()})
+    with pytest.raises(UserError, match="rename the RUN folder"):
+        families.asked(taken, families.EVERY)
 
 
 @pytest.mark.parametrize(("name", "count"), [("diverse-large", 8), ("diverse-skew", 4)])

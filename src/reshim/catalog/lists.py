@@ -15,7 +15,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,9 @@ class Matched:
 
     repeats: dict[tuple[str, int], float]
     """How often each slice (scan_id, slice) is seen, for `Loader.repeats`; empty where all are, once."""
+
+    last: dict[str, int] = field(default_factory=dict)
+    """The highest slice that the list names of a scan (scan_id), whether the scan has it or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,7 @@ def select_list(catalog: Catalog, listed: Iterable[Listed]) -> Matched:
     """The scans that the list names, and how often each of their slices is seen."""
     by_name = _by_name(listed)
     rows = catalog.table.select(["scan_id", "path", "dataset", "n_slices"]).to_pylist()
-    keep, repeats, seen = [], {}, set()
+    keep, repeats, last, seen = [], {}, {}, set()
     for row in rows:
         entry = _entry(row, by_name)
         keep.append(entry is not None)
@@ -182,8 +185,9 @@ def select_list(catalog: Catalog, listed: Iterable[Listed]) -> Matched:
         if entry.slices is not None:
             counts = dict(zip(entry.slices, entry.repeats or (1,) * len(entry.slices), strict=True))
             repeats.update({(row["scan_id"], n): float(counts.get(n, 0)) for n in range(row["n_slices"])})
+            last[row["scan_id"]] = max(counts, default=-1)
     chosen = Catalog(catalog.table.filter(keep), catalog.roots)
-    return Matched(chosen, tuple(sorted(set(by_name) - seen)), repeats)
+    return Matched(chosen, tuple(sorted(set(by_name) - seen)), repeats, last)
 
 
 def _entry(row: dict[str, Any], by_name: dict[str, Listed]) -> Listed | None:

@@ -3,11 +3,15 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reshim.cli.adapting import add_adapting
 from reshim.errors import UserError
 from reshim.methods import SELF_TRAINED, run_named
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.table import Table
 
 NAME = "evaluate"
 HELP = "Score methods on fully sampled scans that are undersampled here; one row a slice, method and metric."
@@ -19,10 +23,12 @@ examples:
   reshim evaluate brain.parquet --where true --with sense runs/knee --adapt volume --budget 60 \\
       --adapt-option steps=100 --out rows.parquet
   reshim evaluate brain.parquet --where true --with sense runs/knee --compare-to sense --out rows.parquet
+  reshim evaluate all.parquet --where true --with sense runs/knee --slice-list evals/*.json --out rows.parquet
 
-Scans of the filter's test split are scored. Subjects that a RUN was trained on are refused (exit 2). --adapt,
---budget and --adapt-option reach the methods that heed them; one that none heeds is refused. A budget is wall
-time, so its rows depend on the machine.
+Scans of the filter's test split are scored; with --slice-list the slices that each list names, of whichever
+split, every list a test set of its own (column test) and the unweighted mean over lists at the end. Subjects
+that a RUN was trained on are refused (exit 2). --adapt, --budget and --adapt-option reach the methods that
+heed them; one that none heeds is refused. A budget is wall time, so its rows depend on the machine.
 """
 
 
@@ -41,7 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="ROWS.parquet")
     parser.add_argument(
-        "--split", default="test", help="split that is scored (default test); 'all' takes every scan"
+        "--split",
+        help="split that is scored (default test, with --slice-list all); 'all' takes every scan",
+    )
+    parser.add_argument(
+        "--slice-list",
+        dest="slice_lists",
+        nargs="+",
+        default=[],
+        metavar="LIST",
+        help="published lists of slices to score, FILE or FILE#NAME, as reshim index takes lists of splits",
     )
     add_adapting(parser)
     parser.add_argument("--targets", nargs="+", default=["mvue", "rss"], choices=("mvue", "rss", "clean"))
@@ -77,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
     keep_freed_memory()
     from reshim.acquire import Scheme
     from reshim.catalog import Catalog
+    from reshim.catalog.lists import NamedList
+    from reshim.evaluation.listed import evaluate_sets, test_sets
     from reshim.evaluation.run import Evaluation, evaluate
     from reshim.evaluation.store import Store
     from reshim.methods import checked_device, methods_of, short_name
@@ -85,9 +102,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     catalog = Catalog.read(arguments.catalog)
     chosen = catalog.where(arguments.where)
-    if arguments.split != "all":
-        chosen = chosen.where(f"split = '{arguments.split}'")
-    records = chosen.records()
+    split = arguments.split or ("all" if arguments.slice_lists else "test")
+    if split != "all":
+        chosen = chosen.where(f"split = '{split}'")
+    sets = test_sets(chosen, [NamedList.parse(text) for text in arguments.slice_lists])
+    records = [record for each in sets for record in each.records] if sets else chosen.records()
     methods = methods_of(
         arguments.methods,
         arguments.adapt,
@@ -116,9 +135,12 @@ def run(arguments: argparse.Namespace) -> int:
     evaluation = Evaluation(scheme=scheme, targets=tuple(arguments.targets), metrics=tuple(arguments.metrics))
     store = Store(arguments.out.with_suffix(".store"))
     with steps("evaluating", len(records) * len(methods)) as tick:
-        finished, left_out = evaluate(
-            records, methods, evaluation, store, adapt=arguments.adapt, on_progress=tick, seen=frozenset(seen)
-        )
+        finished: Sequence[tuple[str, str | Mapping[str, Any]]]
+        how: dict[str, Any] = {"adapt": arguments.adapt, "on_progress": tick, "seen": frozenset(seen)}
+        if sets:
+            finished, left_out = evaluate_sets(sets, methods, evaluation, store, **how)
+        else:
+            finished, left_out = evaluate(records, methods, evaluation, store, **how)
     if not finished:
         raise UserError(
             "no scan could be scored:\n" + "\n".join(f"  {x.scan_id}: {x.reason}" for x in left_out)
@@ -128,9 +150,29 @@ def run(arguments: argparse.Namespace) -> int:
     console.print(f"{table.num_rows} rows of {len(records) - len(left_out)} scans in {arguments.out}")
     if arguments.compare_to is not None:
         print(_compared(arguments.out, short_name(arguments.compare_to)))
+    if sets:
+        console.print(over_lists(table))
+    for each in sets:
+        if each.missing:
+            found = f"{len(each.missing)} files are not in the catalog, e.g. {each.missing[0]}"
+            console.print(f"list {each.name}: {found}", style="yellow", markup=False)
     for scan in left_out:
         console.print(f"left out {scan.scan_id}: {scan.reason}", style="yellow", markup=False)
-    return 3 if left_out else 0
+    return 3 if left_out or any(each.missing for each in sets) else 0
+
+
+def over_lists(rows: "pa.Table") -> "Table":
+    """Every method's mean over lists of the mean of each, for every score of the rows."""
+    from rich.table import Table
+
+    score = ["metric", "target", "region"]
+    means = rows.group_by(["method", "test", *score]).aggregate([("value", "mean")])
+    overall = means.group_by(["method", *score]).aggregate([("value_mean", "mean"), ("test", "count")])
+    shown = Table("method", "metric", "reference", "region", "lists", "mean over lists", box=None)
+    for row in sorted(overall.to_pylist(), key=lambda row: [row[name] for name in (*score, "method")]):
+        values = [row["metric"], row["target"], row["region"], str(row["test_count"])]
+        shown.add_row(row["method"], *values, f"{row['value_mean_mean']:.4f}")
+    return shown
 
 
 def _compared(rows: Path, compare_to: str) -> str:

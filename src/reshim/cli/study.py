@@ -18,6 +18,8 @@ examples:
   reshim study first-look --tiny --out runs/tiny          a minute or so: shows that it runs, proves nothing
   reshim study diverse-field --processes 2                two networks are trained at a time
   reshim study iqm-segmentation --with l1-wavelet runs/mine    outlines in images of these methods, too
+  reshim study adversarial --with runs/mine                    my own network, attacked beside the others
+  reshim study similarity --option patch=16 neighbours=3
   reshim study diverse-large --catalog fastmri.parquet --full --device cuda --out runs/large
 
 FOLDER gets rows.parquet, summary.json (the claims) and index.html (the page).
@@ -50,7 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="METHOD",
-        help="methods or RUN folders that are asked about too, where the study takes any (iqm-segmentation)",
+        help="methods or RUN folders that are asked about too, where the study takes any (adversarial, "
+        "iqm-segmentation, natural-shift, small-features, stress)",
+    )
+    parser.add_argument(
+        "--option",
+        dest="options",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what the study lets you change (similarity: embedding, neighbours, patch, aggregate)",
     )
     parser.add_argument(
         "--train-only",
@@ -137,7 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     with _ending_in_order():
         processes = checked_processes(recipe, arguments.processes)
-        result = run_study(*asked, processes, arguments.seeds, arguments.methods)
+        result = run_study(*asked, processes, arguments.seeds, arguments.methods, arguments.options)
     table = Table("claim", "holds", "value", "95 % interval", "rule", box=None)
     for claim in result.claims:
         table.add_row(

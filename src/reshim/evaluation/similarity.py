@@ -49,7 +49,19 @@ class Spectrum:
     scales: int = 3
 
     def __call__(self, images: Images) -> Features:
-        """One line of features an image, whatever its size."""
+        """One line of features an image, whatever its size.
+
+        Raises
+        ------
+        UserError
+            If an image is so small that there is no spread of gradients at the last scale.
+        """
+        least = 3 * 2 ** max(self.scales - 1, 0)
+        if min(images.shape[-2:]) < least:
+            raise UserError(
+                f"images or patches of {tuple(images.shape[-2:])} pixels are too small for features at "
+                f"{self.scales} scales; {least} a side is the least"
+            )
         features = [self._spectral(images)]
         for _ in range(self.scales):
             features.append(_gradients(images))
@@ -228,12 +240,19 @@ class Similarity:
         return None if self.standardise else digest("as they are", replace(self, standardise=True))
 
     def __call__(
-        self, trained: Mapping[str, Tensor], tests: Mapping[str, Tensor]
+        self,
+        trained: Mapping[str, Tensor],
+        tests: Mapping[str, Tensor],
+        unions: Mapping[str, Sequence[str]] | None = None,
     ) -> dict[tuple[str, str], Tensor]:
-        """For every training set and test set (image, row, column), the similarity of each test image."""
+        """For every training set and test set (image, row, column), the similarity of each test image.
+
+        `unions` are further training sets, made of those that they name.
+        """
         known = {name: self._lines(images).flatten(0, 1) for name, images in trained.items()}
         everything = torch.cat(list(known.values()))
         mean, deviation = everything.mean(0), everything.std(0)
+        known |= {name: torch.cat([known[part] for part in parts]) for name, parts in (unions or {}).items()}
         vary = deviation > 1e-6 * deviation.max()  # the others say nothing, and would be divided by nothing
 
         def directions(lines: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from reshim.report.blocks import (
 )
 from reshim.robustness.attack import Attack, GradientAttack, RandomNoise, RandomSearch, Transfer
 from reshim.robustness.joint_attack import JointAttack
+from reshim.robustness.through import has_gradient
 from reshim.studies import families, lab
 from reshim.studies.embedded import Embedded
 from reshim.studies.scale import Scale
@@ -55,6 +56,9 @@ FOLLOWED = (*families.NETWORKS, *families.SPARSE, "CG-SENSE")
 
 UNTRAINED = families.UNTRAINED[0]
 """Fitted to each slice; attacked jointly with its fit, because nobody walks back through all of its steps."""
+
+TAKES_METHODS = True
+"""`reshim study adversarial --with METHOD ...`: attacked as the others are, in no claim."""
 
 SOURCES = ("unrolled", "L1-wavelet")
 """Whose attacks the others meet."""
@@ -167,8 +171,8 @@ CLAIMS = (
 
 def run(study: Study) -> None:
     """Attack every method by its gradient at every budget, and check the gradients at the middle one."""
-    methods = families.all_of(study, HOME)
-    with_gradient = {name: methods[name] for name in FOLLOWED}
+    methods = families.all_of(study, HOME) | families.asked(study, (*families.EVERY, UNTRAINED))
+    with_gradient = {name: methods[name] for name in followed_by(study)}
     steps, queries = (2, 3) if study.tiny else (10, 40)
     _score(study, methods, "none", 0.0, None)
     for budget in BUDGETS:
@@ -191,6 +195,11 @@ def run(study: Study) -> None:
         _score(study, untrained, "joint", budget, replace(joint, budget=budget))
 
 
+def followed_by(study: Study) -> tuple[str, ...]:
+    """Methods with a gradient, a user's own among them."""
+    return (*FOLLOWED, *(name for name, method in study.methods.items() if has_gradient(method)))
+
+
 def _score(
     study: Study, methods: dict[str, Reconstructor], name: str, budget: float, attack: Attack | None
 ) -> None:
@@ -210,6 +219,7 @@ def page(study: Study) -> tuple[Block, ...]:
     """Damage against budget, the checks on gradients, images."""
     gradient = {**lab.SHOWN, "attack": ("none", "gradient")}
     noise = {**lab.SHOWN, "attack": ("none", "noise")}
+    methods, with_gradient = (*families.EVERY, *study.methods), followed_by(study)
     own = ("none", "noise", "gradient", "two starts", "gradient, from the reference", "search")
     kinds = (*own, *(f"transfer from {source}" for source in SOURCES))
     middle = tuple(
@@ -221,14 +231,14 @@ def page(study: Study) -> tuple[Block, ...]:
             "Score under attack",
             "Budget 0 is the clean scan; the budget is a share of the acquired samples' norm.",
             dose="budget",
-            lines=tuple(Choice(name, {"method": name}) for name in FOLLOWED),
+            lines=tuple(Choice(name, {"method": name}) for name in with_gradient),
             where=gradient,
             x_label="norm of the perturbation over that of the samples",
         ),
         DosesBlock(
             "Score under noise of the same norm",
             dose="budget",
-            lines=tuple(Choice(name, {"method": name}) for name in families.EVERY),
+            lines=tuple(Choice(name, {"method": name}) for name in methods),
             where=noise,
             x_label="norm of the noise over that of the samples",
         ),
@@ -236,7 +246,9 @@ def page(study: Study) -> tuple[Block, ...]:
             f"Every attack at {MIDDLE:.0%}",
             "Lower is worse for the method. A column beside 'gradient' that lies below it would say that the "
             "method's gradient is masked. GRAPPA has no gradient.",
-            methods=tuple(Choice(name, {"method": name}) for name in FOLLOWED),
+            methods=tuple(
+                Choice(name, {"method": name}) for name in dict.fromkeys((*with_gradient, *study.methods))
+            ),
             tests=middle,
             where=lab.SHOWN,
         ),
@@ -258,7 +270,7 @@ def page(study: Study) -> tuple[Block, ...]:
             TableBlock(
                 f"The table to copy: {words}",
                 families.COMPARED,
-                rows=tuple(Choice(name, {"method": name}) for name in families.EVERY),
+                rows=tuple(Choice(name, {"method": name}) for name in methods),
                 columns=(
                     Choice("clean", {"attack": "none"}),
                     Choice("noise", {"attack": "noise", "budget": MIDDLE}),
@@ -276,7 +288,7 @@ def page(study: Study) -> tuple[Block, ...]:
             f"Each method under its own attack at {MIDDLE:.0%}: the slices with the median and the worst "
             "score of the unrolled network.",
             examples=study.examples(
-                HOME.label, "unrolled", FOLLOWED, columns={"attack": "gradient", "budget": MIDDLE}
+                HOME.label, "unrolled", with_gradient, columns={"attack": "gradient", "budget": MIDDLE}
             ),
         ),
         TextBlock(

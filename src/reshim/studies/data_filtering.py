@@ -1,8 +1,8 @@
 """Is a chosen half of the training scans worth more than all of them, at equal samples seen?
 
 Paper   K. Lin, A. Krainovic, K. Wang and R. Heckel, arXiv:2508.13822: filters on 1.1 M slices, 48 test sets
-        (its lists are read by `reshim index --split-list`). Ours differs: whole scans are chosen, not slices;
-        the features of retrieval are those of `reshim.evaluation.similarity`, not DreamSim's.
+        (`reshim evaluate --slice-list` takes them). Ours differs: whole scans are chosen, not slices; the
+        features of retrieval are those of `reshim.evaluation.similarity`, not DreamSim's.
 Claim   half of the pool chosen by retrieval is, on the protocols that it was retrieved for, better than a
         random half, and than the whole pool; filters by energy and edges are better than a random half: the
         mean of three of them, drawn anew.

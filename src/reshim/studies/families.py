@@ -3,11 +3,12 @@
 All of one table are trained and tuned on the same subjects of one distribution, "at home".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from reshim.adaptation.fitted_decoder import FittedDecoder
 from reshim.classical.grappa import Grappa
 from reshim.classical.total_variation import TotalVariation
+from reshim.errors import UserError
 from reshim.studies import lab
 from reshim.studies.study import Study
 from reshim.types import Reconstructor
@@ -82,6 +83,21 @@ def tuned(
         label, tried = f"{name}{suffix}", values[:1] if study.tiny else values
         made[label] = study.tune(label, make, tried, home.where, lab.SCHEME)
     return made
+
+
+def asked(study: Study, own: Iterable[str]) -> dict[str, Reconstructor]:
+    """What a user asks about beside the recipe's own methods.
+
+    Raises
+    ------
+    UserError
+        If one of them has the name of one of the recipe's.
+    """
+    if same := sorted(set(study.methods) & set(own)):
+        raise UserError(
+            f"--with names {same[0]!r}, which {study.name} calls a method of its own; rename the RUN folder"
+        )
+    return dict(study.methods)
 
 
 def all_of(study: Study, home: lab.Distribution) -> dict[str, Reconstructor]:

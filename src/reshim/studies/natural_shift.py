@@ -46,6 +46,8 @@ SAMPLINGS = {
 
 SHIFTS = (*(shift.label for shift in SCANS), *SAMPLINGS)
 METHODS = (*families.EVERY, *families.UNTRAINED)
+TAKES_METHODS = True
+"""`reshim study natural-shift --with METHOD ...`: beside the others, under every shift; in no claim."""
 FROM_AWAY = ", from brains"
 TUNED = (*families.SPARSE, *families.UNTRAINED)
 TWO_HOMES = (*families.NETWORKS, *TUNED)
@@ -123,6 +125,7 @@ def run(study: Study) -> None:
         "zero-filled": ZeroFilled(),
         **families.all_of(study, HOME),
         **families.tuned(study, HOME, families.UNTRAINED),
+        **families.asked(study, ("zero-filled", *METHODS)),
     }
     # The untrained network takes seconds a slice: two slices of each volume, for every method alike.
     two = replace(lab.EVALUATION, slices=(0, 1) if study.tiny else (1, 2))
@@ -141,33 +144,35 @@ def run(study: Study) -> None:
 def page(study: Study) -> tuple[Block, ...]:
     """The table, the line through shifted against unshifted scores, images."""
     tests = tuple(Choice(label, {"test": label}) for label in (HOME.label, *SHIFTS))
+    methods = ("zero-filled", *METHODS, *study.methods)
     both_homes = tuple(
         Choice(label, {"method": label}) for name in TWO_HOMES for label in (name, name + FROM_AWAY)
     )
-    labels = ("zero-filled", "CG-SENSE", "L1-wavelet", "unrolled", "unrolled" + FROM_AWAY)
+    labels = ("zero-filled", "CG-SENSE", "L1-wavelet", "unrolled", "unrolled" + FROM_AWAY, *study.methods)
     return (
         ClaimsBlock(),
         MatrixBlock(
             "Every method under every shift",
-            f"All trained or tuned on {HOME.label}. SSIM inside the body against the MVUE reference.",
-            methods=tuple(Choice(name, {"method": name}) for name in ("zero-filled", *METHODS)),
+            f"All of the study's own trained or tuned on {HOME.label}. SSIM inside the body against the MVUE "
+            "reference.",
+            methods=tuple(Choice(name, {"method": name}) for name in methods),
             tests=tests,
             where=lab.SHOWN,
         ),
         *(
             ScatterBlock(
                 f"{shift} against {HOME.label}",
-                "Each point is a method; the line is fitted through all of them. Above it: a method that "
-                "keeps more than its score at home foretells.",
+                "Each point is a method; the line is fitted through all of the study's own. Above it: a "
+                "method that keeps more than its score at home foretells.",
                 points=tuple(
                     Point(
                         name,
                         {"method": name, "test": HOME.label},
                         {"method": name, "test": shift},
                         group=_kind(name),
-                        in_fit=True,
+                        in_fit=name in METHODS,
                     )
-                    for name in METHODS
+                    for name in (*METHODS, *study.methods)
                 ),
                 where=lab.SHOWN,
                 x_label=HOME.label,
@@ -178,7 +183,7 @@ def page(study: Study) -> tuple[Block, ...]:
         TableBlock(
             "The table to copy",
             families.COMPARED,
-            rows=tuple(Choice(name, {"method": name}) for name in ("zero-filled", *METHODS)),
+            rows=tuple(Choice(name, {"method": name}) for name in methods),
             columns=tests,
             where=lab.SHOWN,
             compare_to=families.BASELINE,
@@ -213,4 +218,6 @@ def _kind(method: str) -> str:
         return "trained"
     if method in families.UNTRAINED:
         return "untrained"
-    return "sparse" if method in families.SPARSE else "parallel imaging"
+    if method in (*families.SPARSE, *families.PARALLEL):
+        return "sparse" if method in families.SPARSE else "parallel imaging"
+    return "named by the user"

@@ -21,6 +21,7 @@ from reshim.rows import read_rows, write_table
 from reshim.studies.beside import train_beside
 from reshim.studies.embedded import catalog_of
 from reshim.studies.needs import check_catalog
+from reshim.studies.options import options_of
 from reshim.studies.scale import Scale
 from reshim.studies.study import Study
 from reshim.studies.took import Clock, total
@@ -47,15 +48,17 @@ def run_study(
     processes: int = 1,
     seeds: int | None = None,
     methods: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> Result:
     """Run a recipe from data to page; what is finished, here or for another study, is not done again.
 
     `shared` is where scans, models and rows lie; the study's own folder by default. `processes` train side
     by side, where the recipe says what it trains. `seeds` trainings of everything are made by a study of
     diverse data, from `seed` on. `methods`, METHOD names, are asked about too, where the recipe takes any.
+    `options`, each KEY=VALUE, change what the recipe lets its users change.
     """
     clock = Clock.started()
-    study = study_of(name, recipe, folder, catalog, scale, seed, shared, device, seeds, methods)
+    study = study_of(name, recipe, folder, catalog, scale, seed, shared, device, seeds, methods, options)
     scans = study.catalog
     before = study.store.keys()
     try:
@@ -84,6 +87,7 @@ def run_study(
             "tiny": scale.tiny,
             "scale": scale.value,
             "seed": seed,
+            **({"options": list(options)} if options else {}),
         },
         judged,
         {
@@ -94,7 +98,7 @@ def run_study(
     blocks: tuple[Block, ...] = (
         *recipe.page(study),
         *_left_out(study),
-        _made(study, name, catalog, methods),
+        _made(study, name, catalog, methods, options),
     )
     write_page(folder, Page(name, recipe.TITLE, question_of(recipe), recipe.PAPER, blocks))
     return Result(judged, draw(folder), named(study))
@@ -111,6 +115,7 @@ def study_of(
     device: str = "cpu",
     seeds: int | None = None,
     methods: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> Study:
     """What `run_study` hands to a recipe; scans are simulated where no catalog is given.
 
@@ -118,12 +123,13 @@ def study_of(
     ------
     UserError
         If the catalog lacks what the study needs, for methods where the recipe takes none, and as
-        `reshim.methods.methods_of` does.
+        `reshim.methods.methods_of` and `reshim.studies.options.options_of` do.
     """
     if methods and not getattr(recipe, "TAKES_METHODS", False):
         raise UserError(
             f"{name} asks about methods of its own, and --with names {methods[0]!r}; leave it out"
         )
+    changed = options_of(name, recipe, options)
     chosen = methods_of(methods, device=device)
     shared = shared or folder
     if catalog is None:
@@ -133,7 +139,7 @@ def study_of(
         check_catalog(name, recipe, recipe.embedded(scale), scans)
     folder.mkdir(parents=True, exist_ok=True)
     simulated = catalog is None
-    return Study(name, folder, scans, scale, seed, shared, simulated, device, seeds, chosen)
+    return Study(name, folder, scans, scale, seed, shared, simulated, device, seeds, chosen, changed)
 
 
 def _train_only(study: Study, catalog: Path | None) -> list[str]:
@@ -161,11 +167,14 @@ def _left_out(study: Study) -> tuple[TextBlock, ...]:
     return (TextBlock("Left out", paragraphs=tuple(named(study))),) if study.left_out else ()
 
 
-def _made(study: Study, name: str, catalog: Path | None, methods: Sequence[str]) -> MadeBlock:
+def _made(
+    study: Study, name: str, catalog: Path | None, methods: Sequence[str], options: Sequence[str]
+) -> MadeBlock:
     size = "" if study.scale is Scale.EMBEDDED else f" --{study.scale.value}"
     flags = (f" --catalog {catalog}" if catalog else "") + size
     flags += "" if study.seeds is None else f" --seeds {study.seeds}"
     flags += f" --with {' '.join(methods)}" if methods else ""
+    flags += f" --option {' '.join(options)}" if options else ""
     settings = {label: dict(run.settings["training"]) for label, run in study.runs.items()}
     return made(f"reshim study {name}{flags} --seed {study.seed}", settings, time.strftime("%Y-%m-%d"))
 

@@ -10,11 +10,15 @@ Cost    about 8 minutes on one core after diverse-large, which trains the same n
 Run     reshim study similarity; with RESHIM_CLIP_WEIGHTS=FILE the features of CLIP, too
 """
 
+from dataclasses import dataclass, replace
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from reshim.acquire import reference
 from reshim.digest import digest
+from reshim.errors import UserError
 from reshim.evaluation.claims import Claim, LowerBoundAbove
 from reshim.evaluation.quantities import Average, Difference, Quantity, RankCorrelation
 from reshim.evaluation.similarity import Clip, EfficientNet, Similarity
@@ -50,6 +54,25 @@ SINGLES = tuple(Part.of(each) for each in LARGE.singles)
 UNION = LARGE.union
 
 Features = dict[str, tuple[str, Similarity]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """`reshim study similarity --option KEY=VALUE ...`; see `reshim.evaluation.similarity.Similarity`."""
+
+    embedding: Literal["all", "spectrum", "efficientnet", "clip"] = "all"
+    neighbours: int = 1
+    patch: int | None = None
+    aggregate: Literal["mean", "least"] = "mean"
+
+    def __post_init__(self) -> None:
+        for name in ("neighbours", "patch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--option {name}={value}: {name} is at least 1")
+
+
+OPTIONS = Options()
 
 
 def features(clip: Clip | None) -> Features:
@@ -108,7 +131,7 @@ def embedded(scale: Scale) -> Embedded:
 
 def run(study: Study) -> None:
     """Train on each protocol and on all, score on those held out, and look how alike the images are."""
-    looked_at = installed()
+    looked_at = asked_for(study)
     for network in NETWORKS:
         methods = {called(network, part): part.train(study, network) for part in (*SINGLES, UNION)}
         compare(study, methods, LARGE.held_out)
@@ -136,6 +159,32 @@ def installed() -> Features:
     }
 
 
+def asked_for(study: Study) -> Features:
+    """The installed features that the options leave, compared as they say.
+
+    Raises
+    ------
+    UserError
+        If none is left.
+    """
+    options = study.options or OPTIONS
+    only = {"spectrum": "similarity"}.get(options.embedding, f"similarity-{options.embedding}")
+    found = {
+        metric: (
+            words,
+            replace(each, neighbours=options.neighbours, patch=options.patch, aggregate=options.aggregate),
+        )
+        for metric, (words, each) in installed().items()
+        if options.embedding == "all" or metric == only
+    }
+    if not found:
+        raise UserError(
+            f"--option embedding={options.embedding}: there are no such features here; install "
+            "'reshim[features]', or name weights of CLIP in RESHIM_CLIP_WEIGHTS"
+        )
+    return found
+
+
 def measure(
     study: Study,
     trained: dict[str, list[ScanRecord]],
@@ -155,11 +204,8 @@ def measure(
         found = similarity(
             {name: torch.cat([images(r, side) for r in some]) for name, some in trained.items()},
             {name: torch.cat([images(r, side) for r in some]) for name, some in tests.items()},
+            {UNION.label: list(trained)},
         )
-        # Nearest of all is the nearest of whichever set has it: images are taken whole, with one neighbour.
-        found |= {
-            (UNION.label, on_): torch.stack([found[of, on_] for of in trained]).amax(0) for on_ in tests
-        }
         for pair, values in found.items():
             study.store.put(keys[pair], list(rows(tests[pair[1]], values, metric, keys[pair])))
     for (of, test), key in keys.items():
@@ -201,6 +247,8 @@ def rows(records: list[ScanRecord], values: Tensor, metric: str, key: str) -> li
 
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, similarity and scores side by side, one against the other, images, the table to copy."""
+    looked_at = asked_for(study)
+    options = study.options or OPTIONS
     tests = tuple(test.test for test in LARGE.held_out)
     methods = {
         network: tuple(Choice(part.label, {"method": called(network, part)}) for part in (*SINGLES, UNION))
@@ -211,7 +259,7 @@ def page(study: Study) -> tuple[Block, ...]:
     blocks: list[Block] = [ClaimsBlock()]
     for network in NETWORKS:
         blocks.append(MatrixBlock(f"{NAMES[network]}: scores", "", methods[network], tests, SHOWN))
-        blocks += [scores_against(network, metric, words) for metric, (words, _) in installed().items()]
+        blocks += [scores_against(network, metric, words) for metric, (words, _) in looked_at.items()]
     return (
         *blocks,
         *(
@@ -222,7 +270,7 @@ def page(study: Study) -> tuple[Block, ...]:
                 tests,
                 {**SHOWN, "metric": metric},
             )
-            for metric, (words, _) in installed().items()
+            for metric, (words, _) in looked_at.items()
         ),
         ImagesBlock(
             f"What it looks like: {away}",
@@ -242,17 +290,25 @@ def page(study: Study) -> tuple[Block, ...]:
                 "quantiles of intensities and gradients at three scales; or the last convolution of an "
                 "EfficientNet trained on photographs), standardised over all training images; the cosine to "
                 "the nearest training image, averaged over slices. Where RESHIM_CLIP_WEIGHTS names weights "
-                "of CLIP, its features too, as they are: the paper takes their cosine. "
-                "`reshim.evaluation.similarity` has several neighbours and patches as well.",
+                "of CLIP, its features too, as they are: the paper takes their cosine. Here: "
+                f"{told(options)}; `--option` changes it.",
                 f"The training images are those of at most {MOST_TRAINING_SCANS} scans of a protocol, spread "
                 "evenly over its training scans; where there are more, the nearest image of all is not "
                 "always among them.",
-                "The network of all protocols has the nearest image of any of them, so its similarity is the "
-                "highest by construction; what can be seen is whether its score is, too. It stands in no "
+                "The network of all protocols has the nearest images of any of them, so its similarity is "
+                "the highest by construction; what can be seen is whether its score is, too. It stands in no "
                 "claim here and in no line: diverse-large judges it.",
             ),
         ),
     )
+
+
+def told(options: Options) -> str:
+    """The options in words."""
+    whole = "whole images" if options.patch is None else f"patches of {options.patch} pixels a side"
+    near = "the nearest one" if options.neighbours == 1 else f"the mean of the {options.neighbours} nearest"
+    least = "" if options.patch is None else f", of an image's patches the {options.aggregate}"
+    return f"{whole}, {near}{least}"
 
 
 def by_method(network: str) -> tuple[Choice, ...]:
@@ -279,7 +335,7 @@ def scores_against(network: str, metric: str, words: str) -> ScatterBlock:
             for test in LARGE.held_out
         ),
         where=SHOWN,
-        x_label="cosine similarity to the nearest training image",
+        x_label="cosine similarity to the nearest training images",
         y_label="SSIM",
         diagonal=False,
     )

@@ -43,6 +43,8 @@ SQUARE = Feature("square", 5, 0.3)
 LESION = Feature("lesion", 5, 0.5)
 FEATURES = (SQUARE, *(Feature("lesion", size, contrast) for contrast in CONTRASTS for size in SIZES))
 METHODS = ("zero-filled", *families.EVERY)
+TAKES_METHODS = True
+"""`reshim study small-features --with METHOD ...`: beside the others, in no claim."""
 UNTRAINED = families.UNTRAINED[0]
 TWO = f"{HOME.label}, two slices"
 """What rows are called in which the untrained network stands beside the others."""
@@ -166,7 +168,8 @@ CLAIMS = (
 
 def run(study: Study) -> None:
     """Score every method overall, and on every feature."""
-    methods = {"zero-filled": ZeroFilled(), **families.all_of(study, HOME)}
+    mine = families.asked(study, (*METHODS, UNTRAINED))
+    methods = {"zero-filled": ZeroFilled(), **families.all_of(study, HOME), **mine}
     study.compare(methods, HOME.where, lab.EVALUATION, test=HOME.label)
     for feature in FEATURES:
         study.insert(methods, HOME.where, lab.EVALUATION, feature, test=HOME.label, columns=about(feature))
@@ -194,8 +197,9 @@ def about(feature: Feature) -> dict[str, Any]:
 def page(study: Study) -> tuple[Block, ...]:
     """Fidelity against overall score, against size, images, and everything in tables."""
     shared = {"target": "mvue", "region": "feature", "metric": "fidelity"}
-    rows = tuple(Choice(name, {"method": name}) for name in METHODS)
-    beside = tuple(Choice(name, {"method": name}) for name in (*METHODS, UNTRAINED))
+    methods = (*METHODS, *study.methods)
+    rows = tuple(Choice(name, {"method": name}) for name in methods)
+    beside = tuple(Choice(name, {"method": name}) for name in (*METHODS, UNTRAINED, *study.methods))
     home = {"test": HOME.label}
     return (
         ClaimsBlock(),
@@ -208,9 +212,9 @@ def page(study: Study) -> tuple[Block, ...]:
                         name,
                         {"method": name, **lab.SHOWN, **home, "feature": None},
                         {"method": name, **shared, **home, "feature": feature.label},
-                        in_fit=True,
+                        in_fit=name in METHODS,
                     )
-                    for name in METHODS
+                    for name in methods
                 ),
                 x_label="SSIM of the whole image",
                 y_label="fidelity of the feature",

@@ -45,6 +45,8 @@ UNITS: dict[Kind, str] = {
     "wrong mask": "share of listed lines that are silent",
 }
 METHODS = families.EVERY
+TAKES_METHODS = True
+"""`reshim study stress --with METHOD ...`"""
 FOLLOWED = "unrolled"
 """The method whose median and worst slices are shown."""
 
@@ -98,7 +100,7 @@ CLAIMS = (
 
 def run(study: Study) -> None:
     """Score every method on good scans and at every dose of every artefact."""
-    methods = families.all_of(study, HOME)
+    methods = families.all_of(study, HOME) | families.asked(study, METHODS)
     for kind, doses in DOSES.items():
         for dose in (0.0, *doses):
             study.compare(
@@ -123,7 +125,8 @@ def run(study: Study) -> None:
 
 def page(study: Study) -> tuple[Block, ...]:
     """A dose-response curve and images for each artefact, and the ends of them in a table."""
-    lines = tuple(Choice(name, {"method": name}) for name in METHODS)
+    methods = (*METHODS, *study.methods)
+    lines = tuple(Choice(name, {"method": name}) for name in methods)
     return (
         ClaimsBlock(),
         *(
@@ -142,7 +145,7 @@ def page(study: Study) -> tuple[Block, ...]:
                 f"What it looks like: {kind} {doses[-1]:g}",
                 f"The slices with the median and the worst score of {FOLLOWED}.",
                 examples=study.examples(
-                    HOME.label, FOLLOWED, METHODS, {"stress": kind, "dose": doses[-1]}, called=kind
+                    HOME.label, FOLLOWED, methods, {"stress": kind, "dose": doses[-1]}, called=kind
                 ),
             )
             for kind, doses in DOSES.items()

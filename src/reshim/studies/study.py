@@ -69,6 +69,9 @@ class Study:
     methods: Mapping[str, Reconstructor] = field(default_factory=dict)
     """What a user asks about besides the recipe's own methods, by short name; few recipes take any."""
 
+    options: Any = None
+    """What a user changed of the recipe's ``OPTIONS``; None where it has none."""
+
     waits: bool = True
     """Whether `train` waits for another process that trains the same model just now."""
 
