@@ -10,7 +10,7 @@ from tests.training.toy import record
 from reshim.cli import main
 from reshim.report.blocks import ClaimsBlock
 from reshim.rows import read_rows
-from reshim.studies import lab, recipe_of
+from reshim.studies import STUDIES, lab, recipe_of
 from reshim.studies.crowd import one_of_each
 from reshim.studies.diverse import Part, called
 from reshim.studies.one_for_all import OneForAll
@@ -97,3 +97,11 @@ def test_a_small_study_of_one_network_runs_from_scans_to_page(tmp_path):
     assert {row[-1] for row in first} != {row[-1] for row in second}
     assert all(claim["n_seeds"] == 2 for claim in result.claims)
     assert lab.BRAIN_T2.label in result.page.read_text()
+
+
+def test_networks_of_other_parts_have_other_names_within_a_study():
+    for name in (name for name in STUDIES if name.startswith("diverse-")):
+        known = {}
+        for question in getattr(recipe_of(name), "QUESTIONS", ()):
+            for part in (*question.parts, question.union):
+                assert known.setdefault(part.label, part) == part

@@ -131,6 +131,7 @@ _HEAD_16 = CoilArray(
 _HEAD_12 = CoilArray(
     rings=(12,), ring_positions_mm=(5.0,), semi_axes_mm=(128.0, 146.0), loop_radius_mm=72.0, coupling=0.6
 )
+_HEAD_8 = replace(_HEAD_12, rings=(8,), loop_radius_mm=84.0)
 _KNEE_15 = CoilArray(
     rings=(5, 5, 5), ring_positions_mm=(-60.0, 0.0, 60.0), semi_axes_mm=(88.0, 92.0), loop_radius_mm=56.0
 )
@@ -315,6 +316,8 @@ _MORE = (
           bandwidth_hz=180.0),
     _also("brain-t2-3t", "brain-t2-3t-12ch", "fastMRI brain AXT2 at 3 T, the same scanner with 12 coils",
           scanner="12-channel", coils=_HEAD_12),
+    _also("brain-t2-3t", "brain-t2-3t-8ch", "fastMRI brain AXT2 at 3 T, the same scanner with 8 coils",
+          scanner="8-channel", coils=_HEAD_8),
     _repeated("T1", 3, repetition_ms=500.0, echo_ms=18.4, bandwidth_hz=80.0, snr=9.0),
     _repeated("T2", 3, repetition_ms=5500.0, echo_ms=128.0, train_ms=200.0, bandwidth_hz=80.0, snr=8.0),
     _repeated("FLAIR", 2, sequence="inversion-recovery", repetition_ms=7500.0, echo_ms=96.0,

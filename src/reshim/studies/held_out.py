@@ -44,13 +44,16 @@ class HeldOut:
     shares: tuple[float, ...] = SHARES
     paper: str | None = "at least as robust as the best single distribution (no figure known)"
 
+    union_label: str = ""
+    """What all that is trained on is called; by default how many they are."""
+
     unseen: str = "distributions that no training saw"
     """What titles call those held out."""
 
     @property
     def union(self) -> Part:
         """All that is trained on."""
-        return Part(f"all {len(self.singles)}", self.singles)
+        return Part(self.union_label or f"all {len(self.singles)}", self.singles)
 
     @property
     def needs(self) -> tuple[Need, ...]:
