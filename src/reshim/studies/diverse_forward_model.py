@@ -72,6 +72,7 @@ UNSEEN = (
         LINE,
         union_label=RATES.union.label,
         unseen="rates that no training saw",
+        one="unseen rate",
     ),
     HeldOut(
         "coils-unseen",
@@ -81,6 +82,7 @@ UNSEEN = (
         LINE,
         union_label=COILS.union.label,
         unseen="a coil array that no training saw",
+        one="unseen coil array",
     ),
 )
 QUESTIONS = (RATES, MASKS, COILS, *UNSEEN)

@@ -44,6 +44,7 @@ FAR = HeldOut(
     held_out=(lab.ABDOMEN_T2, lab.PROSTATE_T2, lab.HEART_GRE, lab.BRAIN_GRE_7, lab.KNEE_SAGITTAL),
     networks=LARGE.networks,
     unseen="organs, a field and a view that no training saw",
+    one="distant distribution",
 )
 QUESTIONS = (LARGE, FAR)
 CLAIMS = (*LARGE.claims(), *LARGE.at_home(), *FAR.claims())

@@ -50,6 +50,9 @@ class HeldOut:
     unseen: str = "distributions that no training saw"
     """What titles call those held out."""
 
+    one: str = "held-out distribution"
+    """What claims call one of them."""
+
     @property
     def union(self) -> Part:
         """All that is trained on."""
@@ -79,18 +82,18 @@ class HeldOut:
         found = [
             Claim(
                 f"{start}-not-worse",
-                f"{kind} of all is on no held-out distribution significantly worse than the best single one",
+                f"{kind} of all is on no {self.one} significantly worse than the best single one",
                 AllOf(tuple(NotSignificantlyBelow(gain, among=len(gains)) for gain in gains)),
                 paper=self.paper,
             ),
             Claim(
                 f"{start}-better",
-                f"{kind} of all is better than the best single one, in the mean of held-out distributions",
+                f"{kind} of all is better than the best single one, in the mean of {self.one}s",
                 LowerBoundAbove(Average(gains)),
             ),
             Claim(
                 f"{start}-above-line",
-                f"{kind} of all lies above the line of the single ones of all sizes",
+                f"{kind} of all lies above the line of the single ones of all sizes{self._seen_there}",
                 LowerBoundAbove(self.height(network)),
                 paper="effective robustness (no figure known)",
             ),
@@ -100,7 +103,7 @@ class HeldOut:
             found.append(
                 Claim(
                     f"{start}-worst",
-                    f"the worst held-out distribution of {kind} of all is above every single one's worst",
+                    f"the worst {self.one} of {kind} of all is above every single one's worst",
                     LowerBoundAbove(Difference(worst[0], Best(tuple(worst[1:])))),
                 )
             )
@@ -109,12 +112,16 @@ class HeldOut:
                 Claim(
                     f"{start}-most",
                     f"{kind} of all is better than the best single one on more than half of the "
-                    f"{len(self.held_out)} held-out distributions",
+                    f"{len(self.held_out)} {self.one}s",
                     LowerBoundAbove(ShareAbove(gains), 0.5),
                     unit="share",
                 )
             )
         return tuple(found)
+
+    @property
+    def _seen_there(self) -> str:
+        return "" if self.one == HeldOut.one else f", on {self.unseen}"
 
     def at_home(self) -> tuple[Claim, ...]:
         """Claims that the network of all loses nothing where each single one was trained."""
