@@ -1,13 +1,27 @@
 """METHOD names that train on the scan itself."""
 
+from dataclasses import replace
+
 import pytest
 
 from reshim.adaptation.fitted_decoder import FittedDecoder
 from reshim.adaptation.zero_shot import ZeroShot
 from reshim.classical.sense import Sense
+from reshim.digest import digest
 from reshim.errors import UserError
 from reshim.methods import OnDevice, method_of, run_named, short_name
+from reshim.studies.study import _seen_by
+from reshim.training.run_folder import load_run
 from tests.conftest import make_measurement
+from tests.training.toy import run
+
+
+def test_a_fit_that_starts_from_a_run_knows_whom_the_run_was_trained_on(tmp_path):
+    run(tmp_path / "run", epochs=1)
+    method = method_of(f"zs-ssl:{tmp_path / 'run'}")
+    assert method.training_subjects == load_run(tmp_path / "run").training_subjects != frozenset()
+    assert digest(method) == digest(replace(method, training_subjects=frozenset()))
+    assert _seen_by(OnDevice(method, "cpu")) == method.training_subjects
 
 
 def test_names_stand_for_methods_and_carry_the_budget():

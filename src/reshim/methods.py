@@ -151,7 +151,12 @@ def self_trained(name: str, budget_seconds: float | None = None) -> Reconstructo
             f"{name!r}: the run's network returns magnitudes without phase; start from one that was trained "
             "with --input complex"
         )
-    return ZeroShot(run.network, budget_seconds=budget_seconds, train_seed=run.train_seed)
+    return ZeroShot(
+        run.network,
+        budget_seconds=budget_seconds,
+        train_seed=run.train_seed,
+        training_subjects=run.training_subjects,
+    )
 
 
 def _on(method: Reconstructor, device: str) -> Reconstructor:

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import torch
 
 from reshim.acquire import Scheme, measure, reference, sampling_of, without_oversampling
+from reshim.alarm.prediction import Prediction
 from reshim.evaluation.run import Explains, score_one
 from reshim.formats.write import write
 from reshim.methods import alarm_of, foreteller_of, method_of, run_named
@@ -26,6 +27,14 @@ from reshim.report.glossary import REGIONS, TARGETS, explained
 from reshim.scans import open_scan
 from reshim.training.run_folder import load_run
 from reshim.types import Acquisition, Action, Image, Measurement, Outcome, Reconstructor, ScanRecord
+
+OF_THE_FALLBACK = Prediction(
+    None,
+    None,
+    None,
+    unknown="the calibration is of the RUN's fall-back, and --adapt none hands out the network itself; give "
+    "--adapt auto",
+)
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,7 @@ def reconstruct_acquisition(
         },
         effective_acceleration=sampling.effective_acceleration,
         seconds=seconds,
-        **_alarm(request.method, record, measurement, outcome),
+        **_alarm(request, record, measurement, outcome),
         warnings=list(dict.fromkeys((*measurement.warnings, *logged))),
         details={"sampling": asdict(sampling), "data_kind": kind, "matrix": list(images.shape)},
     )
@@ -242,21 +251,26 @@ def _described(name: str, method: Any) -> str:
 
 
 def _alarm(
-    name: str, record: ScanRecord | None, measurement: Measurement, outcome: Outcome
+    request: Request, record: ScanRecord | None, measurement: Measurement, outcome: Outcome
 ) -> dict[str, Any]:
     """What a RUN's alarm says of the scan; nothing for methods that have none.
 
     What the method asked it already stands in the outcome and is not asked again.
     """
-    run = run_named(name)
+    run = run_named(request.method)
     alarm = None if run is None else alarm_of(run[0])
     if run is None or alarm is None:
         return {}
     score = outcome.shift_score
     said: dict[str, Any] = {"shift_score": alarm(measurement) if score is None else score}
-    foretell = foreteller_of(load_run(run[0], epoch=run[1]))
+    model = load_run(run[0], epoch=run[1])
+    foretell = foreteller_of(model)
     if foretell is not None:
-        foretold = foretell(measurement) if outcome.foretold is None else outcome.foretold
+        foretold = outcome.foretold or (
+            OF_THE_FALLBACK
+            if request.adapt == "none" and model.fallback is not None
+            else foretell(measurement)
+        )
         said["predicted_ssim"] = asdict(foretold)
         if foretell.headers is not None and record is not None:
             said["metadata_score"] = foretell.headers(record)

@@ -9,6 +9,7 @@ import torch
 from tests.conftest import make_measurement
 from tests.training.toy import SCHEME, read, record, run
 
+from reshim import reconstruction
 from reshim.acquire import measure
 from reshim.adaptation.reconciled import Reconciled
 from reshim.alarm import calibrate
@@ -72,13 +73,10 @@ def test_it_is_kept_in_the_run_for_these_weights_alone(trained, calibrated):
     assert len(calibrated.about["fitted"]) == 6
     assert len(calibrated.about["calibrated"]) == 10
     assert Foreteller.of_run(trained) is not None
+    other = load_run(trained.path)
     with torch.no_grad():
-        next(trained.network.parameters()).add_(1.0)
-    try:
-        assert Foreteller.of_run(trained) is None
-    finally:
-        with torch.no_grad():
-            next(trained.network.parameters()).sub_(1.0)
+        next(other.network.parameters()).add_(1.0)
+    assert Foreteller.of_run(other) is None
 
 
 def test_one_calibration_is_told_from_another_and_is_the_same_when_read_again(trained, calibrated):
@@ -222,6 +220,19 @@ def test_a_scan_is_foretold_once_whoever_asks(trained, calibrated, tmp_path, mon
     foretell, measurement = Foreteller.of_run(load_run(trained.path)), asked[0][0]
     assert card.predicted_ssim == asdict(foretell(measurement))
     assert card.shift_score == Alarm.of_run(trained.path)(measurement)
+
+
+@pytest.mark.parametrize(("adapt", "told"), [("none", False), ("auto", True)])
+def test_what_is_foretold_of_the_fall_back_is_not_said_of_another_network(
+    trained, calibrated, tmp_path, monkeypatch, adapt, told
+):
+    (path,) = simulate(tmp_path / "scans", protocols=["knee-pd-3t"], subjects=1, matrix=32, slices=1)
+    again = load_run(trained.path)
+    fallen_back = replace(again, fallback=again.network)
+    monkeypatch.setattr(reconstruction, "load_run", lambda *_, **__: fallen_back)
+    card = reconstruct_file(path, Request(str(trained.path), adapt, scheme=SCHEME), tmp_path / "out")
+    unknown = "the network itself" in str(card.predicted_ssim["unknown"])
+    assert unknown is not told
 
 
 def test_a_scan_with_too_few_columns_has_no_foretold_quality(trained, calibrated):

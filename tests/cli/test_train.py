@@ -94,6 +94,32 @@ def test_a_run_from_the_command_line(catalog, tmp_path, capsys):
         reshim_train(*words, "--learning-rate", 0.5)
 
 
+@pytest.mark.parametrize(
+    ("option", "first", "second"),
+    [
+        ("--network-option", "channels=4", "channels=8"),
+        ("--objective-option", "hidden_share=0.2", "hidden_share=0.3"),
+        ("--training-option", "clip=1.0", "clip=2.0"),
+    ],
+)
+def test_a_setting_that_is_given_twice_is_refused_and_two_options_add_up(
+    catalog, tmp_path, option, first, second
+):
+    words = [catalog, "--where", "true", *QUICK, "--objective", "joint", "--out", tmp_path / "run"]
+    key = first.partition("=")[0]
+    with pytest.raises(UserError, match=f"{option} names {key} twice"):
+        reshim_train(*words, option, first, option, second)
+    assert not (tmp_path / "run").exists()
+
+
+def test_network_options_given_apart_are_all_heard(catalog, tmp_path):
+    words = [catalog, "--where", "true", *QUICK[:2], *QUICK[5:], "--out", tmp_path / "run"]
+    assert reshim_train(*words, "--network-option", "channels=4", "--network-option", "poolings=2") == 0
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    network = settings["network"]["settings"]
+    assert (network["channels"], network["poolings"]) == (4, 2)
+
+
 def test_objectives_in_kspace_take_complex_input_unless_told_otherwise(catalog, tmp_path):
     words = [catalog, "--where", "true", *QUICK, "--objective", "joint"]
     assert reshim_train(*words, "--out", tmp_path / "run", "--objective-option", "hidden_share=0.2") == 0

@@ -87,6 +87,9 @@ class ZeroShot:
     train_seed: int | None = None
     """Seed of the start's training, for the rows."""
 
+    training_subjects: frozenset[tuple[str, str]] = field(default=frozenset(), metadata={"digest": False})
+    """Whom the start was trained on; nobody may be tested on them."""
+
     on_snapshot: Snapshot | None = field(default=None, metadata={"digest": False})
     """Is shown the image after every epoch, counted anew in each slice; for curves, never for decisions."""
 

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split-list",
         nargs="+",
+        action="extend",
         default=[],
         metavar="FILE[#NAME][=SPLIT]",
         help="published lists (CSV, JSON) whose splits to take; =SPLIT puts all of a list in one",

@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--with",
         dest="methods",
         nargs="+",
+        action="extend",
         default=[],
         metavar="METHOD",
         help="methods or RUN folders that are asked about too, where the study takes any (adversarial, "

@@ -138,7 +138,12 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
         "VarNet then gets output=mvue maps=given)",
     )
     group.add_argument(
-        "--network-option", nargs="+", default=[], metavar="KEY=VALUE", help="its other settings"
+        "--network-option",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="its other settings",
     )
     group.add_argument("--from", dest="start", type=Path, metavar="RUN", help="start from this run's weights")
     group.add_argument(
@@ -149,7 +154,12 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
         "--loss", choices=("ssim", "l1", "ssim+l1"), help="between images (default: the objective's)"
     )
     group.add_argument(
-        "--objective-option", nargs="+", default=[], metavar="KEY=VALUE", help="its other settings"
+        "--objective-option",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="its other settings",
     )
 
 
@@ -339,7 +349,10 @@ def settings_of(arguments: argparse.Namespace) -> "TrainingSettings":
 def _objective(arguments: argparse.Namespace) -> "Objective":
     from reshim.training.settings import objective_from
 
-    plain: dict[str, Any] = {"name": arguments.objective, **_options(arguments.objective_option)}
+    plain: dict[str, Any] = {
+        "name": arguments.objective,
+        **_options("--objective-option", arguments.objective_option),
+    }
     if arguments.loss is not None:
         if arguments.objective == "supervised":
             plain["loss"] = arguments.loss
@@ -352,7 +365,7 @@ def network_of(arguments: argparse.Namespace, objective: "Objective") -> tuple[s
     """The network's name, and what is changed of its settings."""
     from reshim.training.run_folder import RunFolder
 
-    changes = _options(arguments.network_option)
+    changes = _options("--network-option", arguments.network_option)
     if arguments.input is not None:
         changes["input"] = arguments.input
     if arguments.start is not None and arguments.network is None:
@@ -420,13 +433,15 @@ def _share(text: str) -> float:
         raise UserError(f"--subset is {text!r}; it is a share such as 1/8 or 0.125") from error
 
 
-def _options(pairs: list[str]) -> dict[str, Any]:
+def _options(option: str, pairs: list[str]) -> dict[str, Any]:
     """KEY=VALUE pairs; a value is JSON where it can be, else a word."""
-    options = {}
+    options: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise UserError(f"option {pair!r} has no value; write KEY=VALUE")
+            raise UserError(f"{option} {pair!r} has no value; write KEY=VALUE")
+        if key in options:
+            raise UserError(f"{option} names {key} twice; give one value")
         try:
             options[key] = json.loads(value)
         except json.JSONDecodeError:

@@ -76,6 +76,8 @@ def _values(pairs: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"--training-option {pair!r} has no value; write KEY=VALUE")
         if key in FLAGS:
             raise UserError(f"--training-option {pair!r}: {key} has an option of its own; give {FLAGS[key]}")
+        if key in found:
+            raise UserError(f"--training-option names {key} twice; give one value")
         if key not in kinds:
             raise UserError(f"--training-option has no key {key!r}; it has {', '.join(kinds)}")
         found[key] = value_of("--training-option", key, text.strip(), kinds[key])

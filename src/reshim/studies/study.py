@@ -435,7 +435,7 @@ def refuse_seen(name: str, method: Reconstructor, records: Sequence[ScanRecord])
 def _seen_by(method: object) -> frozenset[tuple[str, str]]:
     """Training subjects of a method, or of the method that it is around."""
     own: frozenset[tuple[str, str]] | None = getattr(method, "training_subjects", None)
-    inside = getattr(method, "base", None)
+    inside = getattr(method, "base", getattr(method, "method", None))
     return own or (frozenset() if inside is None else _seen_by(inside))
 
 
