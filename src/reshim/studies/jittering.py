@@ -5,7 +5,8 @@ Claim   jittering is as robust against worst-case perturbations as adversarial t
         supervised training; both cost little on clean scans. The level of the noise is chosen, as there,
         on a grid: by the score under attack on validation subjects.
 Data    knees (PD, 3 T), the two central slices of each test subject; --tiny: small ones.
-Cost    about 14 minutes on one core, most of it adversarial training; --tiny: two minutes.
+Cost    about 19 minutes on one core that other work shared, most of it adversarial training; --tiny: two
+        minutes.
 Run     reshim study jittering
 """
 

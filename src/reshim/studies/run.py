@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from reshim.catalog import Catalog
 from reshim.errors import UserError
@@ -74,6 +75,7 @@ def run_study(
     claims: Sequence[Claim] = recipe.CLAIMS
     judged = judge(rows, claims)
     kinds = sorted(set(rows["data_kind"].to_pylist()))
+    tested = rows.filter(pc.not_equal(rows["split"], "val").fill_null(True))
     cost = total(folder, took)
     write_summary(
         folder,
@@ -82,8 +84,8 @@ def run_study(
         {
             "data_kind": "/".join(kinds),
             "catalog": None if catalog is None else str(catalog),
-            "scans": len(set(rows["scan_id"].to_pylist())),
-            "subjects": len(set(rows["subject"].to_pylist())),
+            "scans": len(set(tested["scan_id"].to_pylist())),
+            "subjects": len(set(tested["subject"].to_pylist())),
             "tiny": scale.tiny,
             "scale": scale.value,
             "seed": seed,
