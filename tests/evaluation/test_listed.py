@@ -2,16 +2,23 @@
 
 import json
 import math
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from tests.training.toy import record
 
 from reshim.catalog import Catalog
-from reshim.catalog.lists import NamedList
+from reshim.catalog.lists import NamedList, named_lists, read_list
 from reshim.cli import main
 from reshim.errors import UserError
 from reshim.evaluation.listed import test_sets as sets_of
 from reshim.rows import read_rows
 from reshim.simulation.write import simulate
+
+REAL = os.environ.get("RESHIM_REAL_DATA")
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +109,63 @@ def test_a_slice_named_twice_is_scored_once(folder, tmp_path):
     write(tmp_path / "twice.json", {scan: (1,)}, freq=2)
     _, rows = evaluated(folder, tmp_path / "rows.parquet", tmp_path / "twice.json")
     assert len([row for row in rows if is_shown(row, "sense")]) == 1
+
+
+def test_scans_of_another_data_set_are_told_with_the_remedy(folder, tmp_path):
+    catalog = Catalog.read(folder / "scans.parquet")
+    scan = next((folder / "scans").glob("*.h5")).name
+    content = {scan: {"dataset_name": "smurf", "slices": {"1": {"freq": 1}}}}
+    (tmp_path / "smurf.json").write_text(json.dumps({"files": content}))
+    with pytest.raises(UserError, match=r"the list means 'smurf': .* index their folder as smurf=FOLDER"):
+        sets_of(catalog, [NamedList.parse(str(tmp_path / "smurf.json"))])
+
+
+def test_a_wildcard_stands_for_all_lists_of_a_folder_or_of_one_in_an_archive(folder, tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "published.zip", "w") as archive:
+        for name in ("many", "one"):
+            archive.write(folder / f"{name}.json", f"evals/new/{name}.json")
+        archive.writestr("evals/new/deeper/other.json", "{}")
+        archive.writestr("evals/new/note.txt", "no list")
+    patterns = [f"{folder}/*.json", f"{tmp_path}/published.zip/evals/new/*.json"]
+    monkeypatch.setenv("RESHIM_SPLIT_LISTS", str(tmp_path))
+    for pattern in (*patterns, "published.zip/evals/new/*.json"):
+        assert [each.path.stem for each in named_lists([pattern])] == ["many", "one"]
+    catalog = Catalog.read(folder / "scans.parquet")
+    counts = [
+        sum(len(slices) for _, slices in each.scans) for each in sets_of(catalog, named_lists(patterns[1:]))
+    ]
+    assert counts == [5, 1]
+    for nothing in (f"{folder}/none*.json", f"{tmp_path}/published.zip/evals/*.json"):
+        with pytest.raises(UserError, match="no list fits"):
+            named_lists([nothing])
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(REAL is None, reason="RESHIM_REAL_DATA names no folder of real lists")
+def test_the_48_published_test_sets_are_imported_and_score_files_called_as_theirs(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESHIM_SPLIT_LISTS", str(Path(REAL) / "split-lists"))
+    lists = named_lists(["data_filtering.zip/datasets/evals/classic/nuanced_new/*.json"])
+    assert len(lists) == 48
+    listed = {each.path.stem: read_list(each.path) for each in lists}
+    assert sum(len(entry.slices) for entries in listed.values() for entry in entries) == 269
+    wanted = {
+        "fastmri_knee_curated_pd_30t",
+        "fastmri_prostate_T2_curated_random",
+        "m4raw_gre_rot_curated_random",
+    }
+    paths = {"knee": "fastmri_knee", "prostate": "fastmri_prostate", "gre": "m4raw_gre"}
+    records = [
+        replace(record(f"{dataset}/{entry.filename}", n_slices=40), path=entry.filename, dataset=dataset)
+        for name, dataset in zip(sorted(wanted), paths.values(), strict=True)
+        for entry in listed[name]
+    ]
+    chosen = [each for each in lists if each.path.stem in wanted]
+    for found in sets_of(Catalog.of(records), chosen):
+        assert found.missing == ()
+        assert [slices for _, slices in sorted(found.scans, key=lambda scan: scan[0].path)] == [
+            tuple(sorted(entry.slices))
+            for entry in sorted(listed[found.name], key=lambda entry: entry.filename)
+        ]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 
 from reshim.catalog.catalog import Catalog
-from reshim.catalog.lists import NamedList, take_splits
+from reshim.catalog.lists import named_lists, take_splits
 from reshim.catalog.splits import DEFAULT_SHARES, straddling
 from reshim.catalog.table import row_of, table_of
 from reshim.errors import BadScanError, UserError
@@ -81,7 +81,7 @@ def index(
         If a folder does not exist, a list cannot be read, `hash` is neither None nor ``full``, or the catalog
         cannot be written.
     """
-    named = [NamedList.parse(text) for text in lists]
+    named = named_lists(lists)
     if hash not in (None, "full"):
         raise UserError(f"--hash is {hash!r}; it is 'full', or left out")
     roots = named_roots(folders)

@@ -9,14 +9,16 @@ folder that ``RESHIM_SPLIT_LISTS`` names as well, so that one name means the sam
 
 import ast
 import csv
+import fnmatch
 import hashlib
 import io
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from reshim.catalog.catalog import Catalog
@@ -24,6 +26,11 @@ from reshim.catalog.splits import SPLITS
 from reshim.errors import UserError
 
 MAX_BYTES = 256 << 20
+
+CALLED = {"fastmri_prostate_T2": "fastmri_prostate", "m4raw_gre_rot": "m4raw_gre"}
+"""What catalogs call data sets that lists call otherwise; the latter of these are M4Raw's images rotated."""
+
+WILDCARDS = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,39 @@ class NamedList:
         under = None if shared is None else Path(shared) / self.file
         lies_here = any(place.is_file() for place in (Path(self.file), *Path(self.file).parents))
         return Path(self.file) if lies_here or under is None else under
+
+
+def named_lists(texts: Sequence[str]) -> list[NamedList]:
+    """Lists from their texts; ``*``, ``?`` and ``[]`` in a file's name stand for all that fit.
+
+    They do so inside archives, too.
+
+    Raises
+    ------
+    UserError
+        As `NamedList.parse` does, and where nothing fits.
+    """
+    return [each for text in texts for each in _fitting(NamedList.parse(text))]
+
+
+def _fitting(named: NamedList) -> list[NamedList]:
+    folder, _, pattern = named.file.rpartition("/")
+    if not WILDCARDS & set(pattern):
+        return [named]
+    place = replace(named, file=folder or ".").path
+    archive = _archive_of(place)
+    if archive is None:
+        names = [path.name for path in place.glob(pattern)]
+    else:
+        with _opened(archive) as opened:
+            inside = place.relative_to(archive)
+            members = [PurePosixPath(name) for name in opened.namelist() if not name.endswith("/")]
+        names = [each.name for each in members if each.parent == PurePosixPath(inside.as_posix())]
+        names = fnmatch.filter(names, pattern)
+    if not names:
+        raise UserError(f"{named.file}: no list fits {pattern!r} in {place}")
+    start = f"{folder}/" if folder else ""
+    return [replace(named, file=start + name) for name in sorted(names)]
 
 
 def take_splits(catalog: Catalog, lists: Sequence[NamedList]) -> tuple[Catalog, list[dict[str, Any]]]:
@@ -192,7 +232,9 @@ def select_list(catalog: Catalog, listed: Iterable[Listed]) -> Matched:
 
 def _entry(row: dict[str, Any], by_name: dict[str, Listed]) -> Listed | None:
     entry = by_name.get(row["path"].rsplit("/", 1)[-1])
-    return entry if entry is not None and entry.dataset in (None, row["dataset"]) else None
+    if entry is None or entry.dataset is None:
+        return entry
+    return entry if row["dataset"] in (entry.dataset, CALLED.get(entry.dataset)) else None
 
 
 def _by_name(listed: Iterable[Listed]) -> dict[str, Listed]:
@@ -268,8 +310,23 @@ def _base(name: str) -> str:
     return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
+def _archive_of(path: Path) -> Path | None:
+    """The archive that a path leads into, or is."""
+    places = (path, *path.parents)
+    return next((place for place in places if place.suffix == ".zip" and place.is_file()), None)
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            yield opened
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{archive} cannot be read ({error})") from None
+
+
 def _text(path: Path) -> str:
-    archive = next((parent for parent in path.parents if parent.suffix == ".zip" and parent.is_file()), None)
+    archive = _archive_of(path.parent)
     try:
         if archive is None:
             if path.stat().st_size > MAX_BYTES:

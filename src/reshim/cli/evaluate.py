@@ -58,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="LIST",
-        help="published lists of slices to score, FILE or FILE#NAME, as reshim index takes lists of splits",
+        help="published lists of slices to score, FILE or FILE#NAME, as reshim index takes lists of splits; "
+        "*.json takes all of a folder, of one in an archive too",
     )
     add_adapting(parser)
     parser.add_argument("--targets", nargs="+", default=["mvue", "rss"], choices=("mvue", "rss", "clean"))
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     keep_freed_memory()
     from reshim.acquire import Scheme
     from reshim.catalog import Catalog
-    from reshim.catalog.lists import NamedList
+    from reshim.catalog.lists import named_lists
     from reshim.evaluation.listed import evaluate_sets, test_sets
     from reshim.evaluation.run import Evaluation, evaluate
     from reshim.evaluation.store import Store
@@ -107,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     split = arguments.split or ("all" if arguments.slice_lists else "test")
     if split != "all":
         chosen = chosen.where(f"split = '{split}'")
-    sets = test_sets(chosen, [NamedList.parse(text) for text in arguments.slice_lists])
+    sets = test_sets(chosen, named_lists(arguments.slice_lists))
     records = [record for each in sets for record in each.records] if sets else chosen.records()
     methods = methods_of(
         arguments.methods,
@@ -157,7 +158,8 @@ def run(arguments: argparse.Namespace) -> int:
     for each in sets:
         if each.missing:
             found = f"{len(each.missing)} files are not in the catalog, e.g. {each.missing[0]}"
-            console.print(f"list {each.name}: {found}", style="yellow", markup=False)
+            told = "; ".join((found, *each.otherwise))
+            console.print(f"list {each.name}: {told}", style="yellow", markup=False)
     for scan in left_out:
         console.print(f"left out {scan.scan_id}: {scan.reason}", style="yellow", markup=False)
     return 3 if left_out or any(each.missing for each in sets) else 0

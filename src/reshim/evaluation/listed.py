@@ -30,6 +30,9 @@ class TestSet:
     missing: tuple[str, ...]
     """Files that the list names and the catalog does not have."""
 
+    otherwise: tuple[str, ...]
+    """Of these, those that it has as scans of another data set, in words, with the remedy."""
+
     beyond: tuple[LeftOut, ...]
     """Scans that have fewer slices than the list names."""
 
@@ -61,7 +64,9 @@ def _test_set(catalog: Catalog, named: NamedList) -> TestSet:
         raise UserError(
             f"--slice-list {named.file}: a list of slices to score has no split; leave out ={named.split}"
         )
-    matched = select_list(catalog, read_list(named.path, named.name))
+    listed = read_list(named.path, named.name)
+    matched = select_list(catalog, listed)
+    otherwise = _otherwise(catalog, {each.filename: each.dataset for each in listed}, matched.missing)
     scans, beyond = [], []
     for record in matched.catalog.records():
         numbers = _slices(record, matched.repeats)
@@ -75,10 +80,21 @@ def _test_set(catalog: Catalog, named: NamedList) -> TestSet:
     if not scans:
         wanted = ", ".join(matched.missing[:3]) or "no file"
         raise UserError(
-            f"the list {name} names {wanted} …, and the catalog has none of its slices; index the folder "
-            "that holds them"
+            f"the list {name} names {wanted} …, and the catalog has none of its slices; "
+            + ("; ".join(otherwise) or "index the folder that holds them")
         )
-    return TestSet(name, tuple(scans), matched.missing, tuple(beyond))
+    return TestSet(name, tuple(scans), matched.missing, otherwise, tuple(beyond))
+
+
+def _otherwise(catalog: Catalog, wanted: Mapping[str, str | None], missing: Sequence[str]) -> tuple[str, ...]:
+    rows = catalog.table.select(["path", "dataset"]).to_pylist()
+    known = {row["path"].rpartition("/")[2]: row["dataset"] for row in rows}
+    pairs = [(known[name], wanted[name]) for name in missing if name in known]
+    return tuple(
+        f"{pairs.count(pair)} of them are there as scans of {pair[0]!r}, and the list means {pair[1]!r}: if "
+        f"they are the same, index their folder as {pair[1]}=FOLDER"
+        for pair in dict.fromkeys(pairs)
+    )
 
 
 def _slices(record: ScanRecord, repeats: Mapping[tuple[str, int], float]) -> tuple[int, ...] | None:
