@@ -9,7 +9,7 @@ Claim   a network of all training protocols is on no held-out protocol significa
 Data    knees (PD, PD-FS) and brains (T1, T2) at 3 T to train on; held out are two more contrasts (FLAIR, T1
         with contrast agent) and four protocols at 1.5 T; and, further away, three other organs, 7 T, and
         knees cut from another side; of the catalog, or simulated. The paper trains on more: 13 data sets.
-Cost    about 57 minutes on one core, some networks trained by other studies; --tiny: minutes.
+Cost    about an hour of one core, half of it on two (--processes 2); --tiny: minutes.
 Run     reshim study diverse-large
 """
 

@@ -6,7 +6,7 @@ Claim   over pairs of a single-protocol network and a protocol that no network s
         taken relative to the mean of the networks on that protocol, rank alike.
 Data    the networks of diverse-large that saw all training scans, of one protocol or of all, and its held-out
         protocols; of the catalog, or simulated.
-Cost    about 8 minutes on one core after diverse-large, which trains the same networks; --tiny: minutes.
+Cost    about 2 minutes of one core after diverse-large, which trains the same networks; --tiny: minutes.
 Run     reshim study similarity; with RESHIM_CLIP_WEIGHTS=FILE the features of CLIP, too
 """
 
