@@ -12,6 +12,7 @@ from reshim.evaluation.claims import (
     Given,
     LowerBoundAbove,
     LowerBoundAtLeast,
+    MeanOfDefined,
     NoneOf,
     NotSignificantlyBelow,
     PointAndInterval,
@@ -148,6 +149,49 @@ def test_a_rule_speaks_where_its_conditions_hold(bound, verdict):
     assert (judged["verdict"], judged["holds"]) == (verdict, verdict == "holds")
     assert judged["value"] == pytest.approx(0.05, abs=0.005)
     assert (judged["note"] == "") is (verdict == "holds")
+
+
+def shares_of(*anatomies):
+    """A share of each, defined where the gap is at least 0.02."""
+    cases = []
+    for anatomy in anatomies:
+        ends = [on(method, anatomy) for method in ("source", "adapted", "target")]
+        gap = PointAndInterval(Difference(ends[2], ends[0]), at_least=0.02)
+        cases.append(Given(LowerBoundAtLeast(share_of_gap(*ends), 0.5), (gap,)))
+    return MeanOfDefined(tuple(cases), 0.9)
+
+
+def with_gaps(**levels):
+    return pa.concat_tables(
+        made_rows(dict(zip(("source", "adapted", "target"), each, strict=True)), anatomy=anatomy)
+        for anatomy, each in levels.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("heart", "value", "verdict", "counted"),
+    [
+        ((0.80, 0.81, 0.81), 1.0, "holds", 2),  # no gap there: its share of 1.0 is not asked for
+        ((0.80, 0.70, 0.805), 1.0, "holds", 2),  # nor is one far below
+        ((0.70, 0.75, 0.80), 0.83, "contradicted", 3),  # a gap, half of it closed: it counts
+    ],
+)
+def test_a_mean_counts_what_is_defined_and_says_how_many(heart, value, verdict, counted):
+    rows = with_gaps(knee=(0.70, 0.80, 0.80), brain=(0.60, 0.80, 0.80), heart=heart)
+    (judged,) = judge(rows, [Claim("mean", "most is closed", shares_of("knee", "brain", "heart"))])
+    assert judged["value"] == pytest.approx(value, abs=0.05)
+    assert judged["verdict"] == verdict
+    assert judged["holds"] is (verdict == "holds")
+    assert judged["note"].startswith(f"the mean of those {counted} of 3 that are defined")
+    assert judged["bounds"] == [0.9]
+
+
+def test_a_mean_of_nothing_that_is_defined_is_unanswered_and_says_why():
+    rows = with_gaps(knee=(0.80, 0.80, 0.801), brain=(0.80, 0.85, 0.80))
+    (judged,) = judge(rows, [Claim("mean", "most is closed", shares_of("knee", "brain"))])
+    assert (judged["verdict"], judged["holds"]) == ("unanswered", False)
+    assert "none of 2 is defined: contradicted" in judged["note"]
+    assert "over those of 2 whose conditions hold" in judged["rule"]
 
 
 @pytest.mark.parametrize(

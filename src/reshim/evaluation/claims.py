@@ -8,13 +8,13 @@ the note says why.
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 
-from reshim.evaluation.quantities import Quantity, Rows
+from reshim.evaluation.quantities import Average, Quantity, Rows
 from reshim.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
 
 Verdict: TypeAlias = Literal["holds", "undecided", "contradicted", "unanswered"]
@@ -307,6 +307,34 @@ class Given:
 
 
 @dataclass(frozen=True)
+class MeanOfDefined:
+    """The mean of several quantities reaches a bound; each counts only where its own conditions hold.
+
+    Which ones count is decided by the rows, with the conditions that were written before. The claim is
+    unanswered where none does.
+    """
+
+    cases: tuple[Given, ...]
+    """Quantities in their rules, whose own bounds are not asked about, with the conditions of each."""
+
+    bound: float
+
+    def mean_of(self, cases: Sequence[Given]) -> LowerBoundAtLeast:
+        """The rule, where these count."""
+        return LowerBoundAtLeast(Average(tuple(case.rule.quantity for case in cases)), self.bound)
+
+    def __str__(self) -> str:
+        each = "; ".join(
+            f"{case.rule.quantity}, given that {', and that '.join(map(str, case.conditions))}"
+            for case in self.cases
+        )
+        return (
+            f"lower end of the 95 % interval of the mean ≥ {number(self.bound)}, over those of "
+            f"{len(self.cases)} whose conditions hold: {each}"
+        )
+
+
+@dataclass(frozen=True)
 class Claim:
     """A sentence, the rule that decides it, and what the paper found."""
 
@@ -314,7 +342,7 @@ class Claim:
     """Fixed in the recipe; scripts know the claim by it."""
 
     claim: str
-    rule: Rule | AllOf | Given
+    rule: Rule | AllOf | Given | MeanOfDefined
     paper: str | float | None = None
     """The published figure, or None where none is known."""
 
@@ -337,6 +365,8 @@ def judge(
 
 
 def _judge_one(rows: Rows, claim: Claim) -> dict[str, Any]:
+    if isinstance(claim.rule, MeanOfDefined):
+        return _judge_mean(rows, claim, claim.rule)
     rules = rules_of(claim.rule)
     intervals = [_enough(rows.interval(rule.quantity, rule.confidence)) for rule in rules]
     verdicts = [_verdict(rule, interval) for rule, interval in zip(rules, intervals, strict=True)]
@@ -373,8 +403,24 @@ def _judge_one(rows: Rows, claim: Claim) -> dict[str, Any]:
     return judged
 
 
-def rules_of(rule: Rule | AllOf | Given) -> tuple[Rule, ...]:
-    """Every rule of a claim; of conditions, the rule itself first."""
+def _judge_mean(rows: Rows, claim: Claim, rule: MeanOfDefined) -> dict[str, Any]:
+    """As one rule over the cases that are defined; over all of them, and unanswered, where none is."""
+    judged = [_judge_one(rows, Claim(claim.id, claim.claim, case)) for case in rule.cases]
+    pairs = list(zip(rule.cases, judged, strict=True))
+    defined = [case for case, each in pairs if each["verdict"] != "unanswered"]
+    found = _judge_one(rows, replace(claim, rule=rule.mean_of(defined or rule.cases)))
+    told = f"the mean of those {len(defined)} of {len(rule.cases)} that are defined"
+    if not defined:
+        why = "; ".join(dict.fromkeys(str(each["note"]) for each in judged))
+        told = f"none of {len(rule.cases)} is defined: {why}"
+        found |= {"verdict": "unanswered", "holds": False}
+    return found | {"rule": str(rule), "note": "; ".join(filter(None, (told, found["note"])))}
+
+
+def rules_of(rule: Rule | AllOf | Given | MeanOfDefined) -> tuple[Rule, ...]:
+    """Every rule of a claim; of conditions, the rule itself first; of a mean, that over all its cases."""
+    if isinstance(rule, MeanOfDefined):
+        return (rule.mean_of(rule.cases), *(each for case in rule.cases for each in case.conditions))
     if isinstance(rule, AllOf):
         return rule.rules
     return (rule.rule, *rule.conditions) if isinstance(rule, Given) else (rule,)

@@ -8,7 +8,7 @@ Cost    a minute after those studies, an hour and a half on one core without; --
 Run     reshim study ttt-shares
 """
 
-from reshim.evaluation.claims import Claim, LowerBoundAtLeast
+from reshim.evaluation.claims import Claim, Given, LowerBoundAtLeast, MeanOfDefined
 from reshim.evaluation.quantities import Average, Best, Difference, Quantity, Ratio
 from reshim.report.blocks import Block, Choice, ClaimsBlock, TableBlock, TextBlock
 from reshim.studies import lab, ttt_acceleration, ttt_anatomy, ttt_dataset, ttt_modality
@@ -52,6 +52,13 @@ def share(kind: Kind, ending: str, against: tuple[str, ...] = ("",)) -> Ratio:
     )
 
 
+def defined_shares(kind: Kind) -> MeanOfDefined:
+    """The shares as the studies of the single shifts define them: with a gap, and good networks at home."""
+    wanted = f"share-{kind.name.lower().replace('-', '')}"
+    rules = (claim.rule for shift in SHIFTS for claim in shift.claims() if claim.id == wanted)
+    return MeanOfDefined(tuple(rule for rule in rules if isinstance(rule, Given)), CLOSED)
+
+
 def left(start: str, shift: Shift) -> Difference:
     """What an adapted network lacks of the target's, which is reconciled too."""
     return Difference(on(start, shift.target), on(UNET.of(shift.target, RECONCILED), shift.target))
@@ -60,6 +67,13 @@ def left(start: str, shift: Shift) -> Difference:
 def _claims(kind: Kind) -> tuple[Claim, ...]:
     name = kind.name.lower().replace("-", "")
     return (
+        Claim(
+            f"mean-defined-share-{name}",
+            f"fitting and reconciling the {kind.name} closes 90 % of the gap, in the mean of the shifts on "
+            "which its share is defined",
+            defined_shares(kind),
+            unit="share",
+        ),
         Claim(
             f"mean-share-{name}",
             f"fitting and reconciling the {kind.name} closes 90 % of the four gaps together",
@@ -125,10 +139,12 @@ def page(study: Study) -> tuple[Block, ...]:
     told = TextBlock(
         "What is compared",
         paragraphs=(
-            "The share here is the mean gain over the four shifts by their mean gap: a shift counts by the "
-            "size of its gap, and one without a gap cannot make the share infinite. The published figure "
-            "is the same reckoning of the notebooks' slices, one a shift. The studies of the single shifts "
-            "have intervals of every one, and tell where a gap is too small to speak of.",
+            "A share is defined where the gap is at least 0.02, with its interval above 0, and both networks "
+            "beat a tuned L1-wavelet method at home; the first claim of each network is of the mean of such "
+            "shares. The share elsewhere is the mean gain over the four shifts by their mean gap: a shift "
+            "counts by the size of its gap, and one without a gap cannot make the share infinite. The "
+            "published figure is the same reckoning of the notebooks' slices, one a shift. The studies of "
+            "the single shifts have intervals of every one.",
         ),
     )
     return (ClaimsBlock(), told, *tables)
