@@ -86,3 +86,13 @@ def test_few_measurements_draw_a_covariance_to_its_diagonal():
         shrunk(covariance, 2), torch.tensor([[2.0, 0.5], [0.5, 3.0]], dtype=torch.float64)
     )
     torch.testing.assert_close(shrunk(covariance, 10**9), covariance.double())
+
+
+def test_a_subject_without_whom_one_scan_is_left_does_not_end_a_training():
+    rows, _ = drawn(6, 4, 1.0, 2.0, 5)
+    names = [("one" if scan < 5 else "other", f"scan {scan}") for scan in range(6) for _ in range(4)]
+    known = Statistics.of(rows.flatten(0, 1), names)
+    # Five scans are compared with the slices of one: how scans vary is not known there.
+    assert known.usual.logs is None
+    assert known.usual.edge == 1.0
+    assert known.unlikeness(rows[0]) > 0

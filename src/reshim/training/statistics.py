@@ -118,7 +118,11 @@ def edge(n_features: int) -> float:
 
 
 def _usual(rows: Features, scans: Sequence[tuple[str, str]]) -> Usual:
-    """What usual scans are like when each is compared with those of other subjects."""
+    """What usual scans are like when each is compared with those of other subjects.
+
+    Without a subject of several scans there may be too few left to know how scans vary. Such a comparison has
+    fewer distances than new scans will have, and does not count.
+    """
     found = []
     for subject, scan in dict.fromkeys(scans):
         own = torch.tensor([each == (subject, scan) for each in scans])
@@ -126,4 +130,5 @@ def _usual(rows: Features, scans: Sequence[tuple[str, str]]) -> Usual:
         if others.sum() > 1:
             names = [name for name in scans if name[0] != subject]
             found.append(Statistics._of(rows[others], names).distances(rows[own]))
-    return Usual.of(found)
+    most = max(map(len, found), default=0)
+    return Usual.of([each for each in found if len(each) == most])
