@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from reshim.errors import UserError
@@ -19,6 +19,7 @@ from reshim.physics.center import with_center_warning
 from reshim.physics.espirit import espirit_maps
 from reshim.physics.fourier import center_crop, to_image, to_kspace
 from reshim.physics.masks import LINE_MASKS, LineMask, default_center_fraction, draw_line_mask, mask_digest
+from reshim.physics.one_each import one_each
 from reshim.physics.plane_masks import PLANE_MASKS, PlaneMask, draw_plane_mask
 from reshim.types import Acquisition, Calibration, Mask, Measurement
 
@@ -191,16 +192,27 @@ def reference(acquisition: Acquisition, target: Target = "mvue") -> Float[Tensor
     """
     if acquisition.mask is not None:
         raise ValueError(f"{acquisition.name} is undersampled, so it has no {target} reference")
-    kspace = torch.where(acquisition.acquirable, acquisition.kspace, 0)
-    coil_images = to_image(kspace)
-    if target == "rss":
-        image = coil_images.abs().square().sum(-3).sqrt()
-    elif target == "mvue":
-        maps = espirit_maps(kspace)[..., 0, :, :, :]
-        image = (maps.conj() * coil_images).sum(-3).abs()
-    else:
+    if target not in COMBINATIONS:
         raise ValueError(f"there is no target {target!r} in a full k-space; there are 'rss' and 'mvue'")
-    return center_crop(image, acquisition.crop)
+    combined = COMBINATIONS[target]
+
+    def of_slice(kspace: Tensor) -> Tensor:
+        return combined(torch.where(acquisition.acquirable[0], kspace, 0))
+
+    # Slice by slice: a volume's coil images and maps beside it would take several times its memory.
+    return center_crop(torch.stack(list(one_each(of_slice, acquisition.kspace))), acquisition.crop)
+
+
+def _root_sum_of_squares(kspace: Complex[Tensor, "coil row column"]) -> Float[Tensor, "row column"]:
+    return to_image(kspace).abs().square().sum(-3).sqrt()
+
+
+def _minimum_variance(kspace: Complex[Tensor, "coil row column"]) -> Float[Tensor, "row column"]:
+    return (espirit_maps(kspace[None])[0, 0].conj() * to_image(kspace)).sum(-3).abs()
+
+
+COMBINATIONS = {"rss": _root_sum_of_squares, "mvue": _minimum_variance}
+"""From a slice's full k-space to the magnitude of each target."""
 
 
 def find_calibration(mask: Bool[Tensor, "*batch 1 row column"]) -> Calibration:

@@ -1,11 +1,13 @@
 """What the doctor says before a run: bytes that can be counted by hand, and real runs beside the forecast."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from reshim.acquire import reference
 from reshim.errors import UserError
 from reshim.networks import NETWORKS
 from reshim.physics.maps import default_estimator
@@ -19,7 +21,7 @@ from reshim.training.forecast import (
 )
 from reshim.training.joint import Joint
 from reshim.training.pool import Pool
-from reshim.training.rehearsal import Cost, Rehearsal, live_bytes, step_bytes
+from reshim.training.rehearsal import Cost, Rehearsal, invented, live_bytes, one_thread, step_bytes
 from reshim.training.train import train
 
 SECONDS = Cost(
@@ -53,6 +55,27 @@ def test_what_a_network_keeps_for_the_backward_pass_is_counted():
     counted = live_bytes(lambda: layers(image).sum().backward())
     # Five results kept, and in the backward pass the gradients of two layers beside them.
     assert 4 * 1000 * 5 <= counted <= 4 * 1000 * 8
+
+
+@pytest.mark.parametrize("n_slices", [1, 6])
+def test_memory_of_preparing_a_scan_is_foretold_from_two_of_its_slices(toy, n_slices):
+    record = replace(toy.record("a", n_slices), n_rows=192, n_columns=176, recon_rows=192, recon_columns=176)
+    network = NETWORKS["unet-tiny"](input="complex")
+    rehearsal = Rehearsal(network, toy.settings(target="mvue"), True, torch.device("cpu"))
+    said = rehearsal.preparation(record)
+    with one_thread():
+        needed = live_bytes(lambda: Pool(read=invented).prepare(record, "mvue"))
+    assert said == pytest.approx(needed, rel=0.2)
+
+
+def test_a_reference_needs_the_memory_of_a_slice_not_of_the_volume(toy):
+    acquisition = invented(toy.record("a", 32))
+    with one_thread():
+        one, all_of_them = (
+            live_bytes(lambda x=kspace: reference(replace(acquisition, kspace=x), "mvue"))
+            for kspace in (acquisition.kspace[:1], acquisition.kspace)
+        )
+    assert all_of_them < one + acquisition.kspace.nbytes / 2
 
 
 def test_disk_parameters_and_steps_are_exact(toy):

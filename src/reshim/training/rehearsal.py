@@ -9,7 +9,8 @@ reading takes is no matter of this machine alone, and is reckoned from the bytes
 import math
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -29,6 +30,9 @@ from reshim.types import Acquisition, ScanRecord
 
 SMALL_SIDES = (64, 128)
 """Longer side of the images on which memory is counted."""
+
+PREPARED_SIDES = (128, 256)
+"""Of those on which the memory of preparation is counted: on smaller ones, fixed blocks are most of it."""
 
 READ_BYTES = 4e8
 """Bytes a second that scans, and what was kept of them, are read with: a local disk."""
@@ -134,29 +138,35 @@ class Rehearsal:
 
         From two small images: the line through them in the number of pixels.
         """
-        points = []
+        pixels, needed = [], []
         for side in SMALL_SIDES:
             small = _shrunk(record, side)
             example = self._examples(small, 1).build((0,), 0).to(self.device)
             self._step(example)
-            points.append((small.recon_rows * small.n_columns, live_bytes(lambda x=example: self._step(x))))
-        (few, low), (many, high) = points
-        slope = (high - low) / (many - few) if many > few else low / few
-        return lambda rows, columns: max(low + slope * (rows * columns - few), 0.0)
+            pixels.append(small.recon_rows * small.n_columns)
+            needed.append(live_bytes(lambda x=example: self._step(x)))
+        return lambda rows, columns: _line(pixels, needed, rows * columns)
 
     def preparation(self, record: ScanRecord) -> float:
         """Bytes alive at the peak while a scan like `record` is read and its references are made.
 
-        From four slices of two small sizes: the line through them in the number of pixels, times the slices.
+        All slices of the scan are there, and as many as there are threads are worked on. What each of the two
+        takes comes from one and two slices of two sizes, and the lines through them in the number of pixels.
         """
-        points = []
-        for side in SMALL_SIDES:
-            small = replace(_shrunk(record, side), n_slices=4)
-            needed = live_bytes(lambda x=small: self._pool().prepare(x, self.settings.target))
-            points.append((raw_bytes(small) / 4, needed / 4))
-        (few, low), (many, high) = points
-        slope = (high - low) / (many - few) if many > few else low / few
-        return record.n_slices * max(low + slope * (raw_bytes(record) / record.n_slices - few), 0)
+        pixels, kept, worked_on = [], [], []
+        with one_thread() as threads:
+            for side in PREPARED_SIDES:
+                one, two = (replace(_shrunk(record, side), n_slices=n) for n in (1, 2))
+                needed = self._preparing(one)
+                pixels.append(raw_bytes(one))
+                kept.append(self._preparing(two) - needed)
+                worked_on.append(needed - kept[-1])
+        wanted = raw_bytes(record) / record.n_slices
+        at_a_time = min(threads, record.n_slices)
+        return record.n_slices * _line(pixels, kept, wanted) + at_a_time * _line(pixels, worked_on, wanted)
+
+    def _preparing(self, record: ScanRecord) -> int:
+        return live_bytes(lambda: self._pool().prepare(record, self.settings.target))
 
     def cost(self, record: ScanRecord, *, fits: bool) -> Cost:
         """Of one slice of a scan like `record`; `fits` says whether a step at full size may be made."""
@@ -238,6 +248,17 @@ class Rehearsal:
             torch.cuda.synchronize(self.device)
 
 
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """Let torch work with one thread, so that the counter sees it all; gives how many there were."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
 def raw_bytes(record: ScanRecord) -> int:
     """Of the k-space of a whole scan, as it is read."""
     return 8 * record.n_slices * record.n_coils * record.n_rows * record.n_columns
@@ -310,6 +331,13 @@ def _shrunk(record: ScanRecord, side: int) -> ScanRecord:
         for name in ("n_rows", "n_columns", "recon_rows", "recon_columns")
     }
     return replace(record, **sides)
+
+
+def _line(pixels: list[int], needed: list[int], wanted: float) -> float:
+    """Where the line through two points is at `wanted` pixels; in proportion where the points are one."""
+    (few, many), (low, high) = pixels, needed
+    slope = (high - low) / (many - few) if many > few else low / few
+    return max(low + slope * (wanted - few), 0.0)
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
