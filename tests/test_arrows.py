@@ -10,7 +10,7 @@ ROOT = Path(reshim.__file__).parent
 
 # From the data to the page; a package may import what stands above it.
 LEVELS = (
-    {"errors", "seeds", "types", "solvers", "digest", "progress", "rows"},
+    {"errors", "key_values", "seeds", "types", "solvers", "digest", "progress", "rows"},
     {"physics"},
     {"metrics", "simulation"},
     {"scans"},
@@ -31,7 +31,14 @@ LEVELS = (
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 
 # The report reads rows and numbers; a page is redrawn where there is no torch.
-WITHOUT_TORCH = ("report", "rows", "evaluation.statistics", "evaluation.claims", "evaluation.quantities")
+WITHOUT_TORCH = (
+    "report",
+    "rows",
+    "evaluation.statistics",
+    "evaluation.claims",
+    "evaluation.rules",
+    "evaluation.quantities",
+)
 
 
 def imports_of(path: Path) -> set[str]:

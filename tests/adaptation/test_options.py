@@ -39,8 +39,8 @@ def test_texts_become_values_of_the_settings_own_kind():
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("steps", "no NAME=VALUE"),
-        ("steps=", "no NAME=VALUE"),
+        ("steps", "has no value; write KEY=VALUE"),
+        ("steps=", "has no value; write KEY=VALUE"),
         ("stepps=3", "no setting 'stepps'.*steps=300"),
         ("base=3", "no setting 'base'"),
         ("budget_seconds=3", "no setting"),

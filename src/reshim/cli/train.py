@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reshim.errors import UserError
+from reshim.key_values import key_values
 
 if TYPE_CHECKING:
     from reshim.catalog import Catalog
@@ -436,14 +437,9 @@ def _share(text: str) -> float:
 def _options(option: str, pairs: list[str]) -> dict[str, Any]:
     """KEY=VALUE pairs; a value is JSON where it can be, else a word."""
     options: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UserError(f"{option} {pair!r} has no value; write KEY=VALUE")
-        if key in options:
-            raise UserError(f"{option} names {key} twice; give one value")
+    for key, text in key_values(option, pairs).items():
         try:
-            options[key] = json.loads(value)
+            options[key] = json.loads(text)
         except json.JSONDecodeError:
-            options[key] = value
+            options[key] = text
     return options

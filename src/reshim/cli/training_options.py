@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, get_type_hints
 
-from reshim.adaptation.options import value_of
 from reshim.errors import UserError
+from reshim.key_values import key_values, setting, value_of
 from reshim.training.settings import EarlyStop, TrainingSettings
 
 FLAGS = {
@@ -69,16 +69,12 @@ def training_options(arguments: argparse.Namespace) -> tuple[dict[str, Any], Ear
 def _values(pairs: Sequence[str]) -> dict[str, Any]:
     kinds = settings_without_flag()
     found = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        key = key.strip().replace("-", "_")
-        if not equals or not text.strip():
-            raise UserError(f"--training-option {pair!r} has no value; write KEY=VALUE")
+    for key, text in key_values("--training-option", pairs, setting).items():
         if key in FLAGS:
-            raise UserError(f"--training-option {pair!r}: {key} has an option of its own; give {FLAGS[key]}")
-        if key in found:
-            raise UserError(f"--training-option names {key} twice; give one value")
+            raise UserError(
+                f"--training-option {key}={text}: {key} has an option of its own; give {FLAGS[key]}"
+            )
         if key not in kinds:
             raise UserError(f"--training-option has no key {key!r}; it has {', '.join(kinds)}")
-        found[key] = value_of("--training-option", key, text.strip(), kinds[key])
+        found[key] = value_of("--training-option", key, text, kinds[key])
     return found

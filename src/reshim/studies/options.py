@@ -5,8 +5,8 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any, get_type_hints
 
-from reshim.adaptation.options import value_of
 from reshim.errors import UserError
+from reshim.key_values import key_values, setting, value_of
 
 
 def options_of(name: str, recipe: ModuleType, pairs: Sequence[str]) -> Any:
@@ -24,14 +24,8 @@ def options_of(name: str, recipe: ModuleType, pairs: Sequence[str]) -> Any:
             raise UserError(f"{name} has no options, and --option names {pairs[0]!r}; leave it out")
         return None
     kinds, found = get_type_hints(type(defaults)), {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        key = key.strip().replace("-", "_")
-        if not equals or not text.strip():
-            raise UserError(f"--option {pair!r} has no value; write KEY=VALUE")
+    for key, text in key_values("--option", pairs, setting).items():
         if key not in kinds:
             raise UserError(f"{name} has no option {key!r}; it has {', '.join(kinds)}")
-        if key in found:
-            raise UserError(f"--option names {key} twice; give one value")
-        found[key] = value_of("--option", key, text.strip(), kinds[key])
+        found[key] = value_of("--option", key, text, kinds[key])
     return replace(defaults, **found)
