@@ -91,7 +91,7 @@ def test_files_that_the_catalog_lacks_are_told_and_the_others_scored(folder, tmp
     status, rows = evaluated(folder, tmp_path / "rows.parquet", tmp_path / "half.json")
     assert status == 3
     assert {row["slice"] for row in rows} == {0}
-    assert "list half: 1 files are not in the catalog, e.g. elsewhere.h5" in capsys.readouterr().out
+    assert "list half: files that are not in the catalog: 1, e.g. elsewhere.h5" in capsys.readouterr().out
 
 
 def test_a_slice_that_a_scan_does_not_have_leaves_the_scan_out_by_name(folder, tmp_path, capsys):

@@ -34,8 +34,30 @@ class Tuned:
     at_the_edge: bool
     """True where the first or the last value won: then the search should be wider."""
 
+    @classmethod
+    def of(
+        cls,
+        values: Sequence[float],
+        scores: Sequence[float],
+        *,
+        metric: str,
+        scans: Sequence[str],
+        larger_is_better: bool,
+    ) -> "Tuned":
+        """The best of some values by their scores."""
+        best = (max if larger_is_better else min)(range(len(values)), key=scores.__getitem__)
+        return cls(
+            chosen=float(values[best]),
+            values=tuple(map(float, values)),
+            scores=tuple(map(float, scores)),
+            metric=metric,
+            scans=tuple(scans),
+            at_the_edge=len(values) > 1 and best in (0, len(values) - 1),
+        )
+
     def write(self, path: Path) -> None:
         """Save as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
@@ -86,12 +108,10 @@ def tune(
             f"tuning needs values and measurements, got {len(values)} and {len(rows)}; give both"
         )
     means = torch.tensor(rows, dtype=torch.float64).mean(0)
-    best = int(means.argmax() if larger_is_better else means.argmin())
-    return Tuned(
-        chosen=float(values[best]),
-        values=tuple(float(value) for value in values),
-        scores=tuple(means.tolist()),
+    return Tuned.of(
+        values,
+        means.tolist(),
         metric=getattr(metric, "__name__", type(metric).__name__),
-        scans=tuple(scans),
-        at_the_edge=len(values) > 1 and best in (0, len(values) - 1),
+        scans=scans,
+        larger_is_better=larger_is_better,
     )

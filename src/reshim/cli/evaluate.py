@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
 
+    from reshim.types import ScanRecord
+
 NAME = "evaluate"
 HELP = "Score methods on fully sampled scans that are undersampled here; one row a slice, method and metric."
 
@@ -97,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.catalog import Catalog
     from reshim.catalog.lists import named_lists
     from reshim.evaluation.listed import evaluate_sets, test_sets
-    from reshim.evaluation.run import Evaluation, evaluate
+    from reshim.evaluation.run import Evaluation, LeftOut, evaluate
     from reshim.evaluation.store import Store
     from reshim.methods import checked_device, methods_of, short_name
     from reshim.progress import steps
@@ -137,27 +139,38 @@ def run(arguments: argparse.Namespace) -> int:
     scheme = Scheme(arguments.mask, arguments.acceleration, arguments.center_fraction, arguments.center_lines)
     evaluation = Evaluation(scheme=scheme, targets=tuple(arguments.targets), metrics=tuple(arguments.metrics))
     store = Store(arguments.out.with_suffix(".store"))
+    finished: Sequence[tuple[str, str | Mapping[str, Any]]]
     with steps("evaluating", len(records) * len(methods)) as tick:
-        finished: Sequence[tuple[str, str | Mapping[str, Any]]]
-        how: dict[str, Any] = {"adapt": arguments.adapt, "on_progress": tick, "seen": frozenset(seen)}
-        if sets:
-            finished, left_out = evaluate_sets(sets, methods, evaluation, store, **how)
-        else:
-            finished, left_out = evaluate(records, methods, evaluation, store, **how)
+
+        def score(
+            records: Sequence["ScanRecord"], evaluation: Evaluation
+        ) -> tuple[list[tuple[str, str]], list[LeftOut]]:
+            return evaluate(
+                records,
+                methods,
+                evaluation,
+                store,
+                adapt=arguments.adapt,
+                on_progress=tick,
+                seen=frozenset(seen),
+            )
+
+        finished, left_out = evaluate_sets(sets, score, evaluation) if sets else score(records, evaluation)
     if not finished:
         raise UserError(
             "no scan could be scored:\n" + "\n".join(f"  {x.scan_id}: {x.reason}" for x in left_out)
         )
     table = store.collect(finished, arguments.out)
     console = Console()
-    console.print(f"{table.num_rows} rows of {len(records) - len(left_out)} scans in {arguments.out}")
+    n_scans = len(table["scan_id"].unique())
+    console.print(f"{table.num_rows} rows of {n_scans} scans in {arguments.out}")
     if arguments.compare_to is not None:
         print(_compared(arguments.out, short_name(arguments.compare_to)))
     if sets:
         console.print(over_lists(table))
     for each in sets:
         if each.missing:
-            found = f"{len(each.missing)} files are not in the catalog, e.g. {each.missing[0]}"
+            found = f"files that are not in the catalog: {len(each.missing)}, e.g. {each.missing[0]}"
             told = "; ".join((found, *each.otherwise))
             console.print(f"list {each.name}: {told}", style="yellow", markup=False)
     for scan in left_out:

@@ -7,14 +7,16 @@ the unweighted mean over them. Ours differs: a slice that a list names twice is 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from reshim.catalog import Catalog
 from reshim.catalog.lists import NamedList, read_list, select_list
 from reshim.errors import UserError
-from reshim.evaluation.run import Evaluation, LeftOut, evaluate
-from reshim.evaluation.store import Store
-from reshim.types import Reconstructor, ScanRecord
+from reshim.evaluation.run import Evaluation, LeftOut
+from reshim.types import ScanRecord
+
+Scoring: TypeAlias = Callable[[Sequence[ScanRecord], Evaluation], tuple[list[tuple[str, str]], list[LeftOut]]]
+"""Gives the finished rows as (key, method) and the scans that were left out."""
 
 
 @dataclass(frozen=True)
@@ -103,30 +105,21 @@ def _slices(record: ScanRecord, repeats: Mapping[tuple[str, int], float]) -> tup
 
 
 def evaluate_sets(
-    sets: Sequence[TestSet],
-    methods: Mapping[str, Reconstructor],
-    evaluation: Evaluation,
-    store: Store,
-    *,
-    adapt: str = "none",
-    on_progress: Callable[[str], None] | None = None,
-    seen: frozenset[tuple[str, str]] = frozenset(),
+    sets: Sequence[TestSet], score: Scoring, evaluation: Evaluation
 ) -> tuple[list[tuple[str, dict[str, Any]]], list[LeftOut]]:
-    """Score methods on every test set; rows say in the column ``test`` which one it is."""
+    """Score every test set; rows say in the column ``test`` which one it is.
+
+    Parameters
+    ----------
+    score
+        Scores scans by an evaluation, as `reshim.evaluation.run.evaluate` does once it knows the methods.
+    """
     finished: list[tuple[str, dict[str, Any]]] = []
     left_out: list[LeftOut] = []
     for each in sets:
         left_out += each.beyond
         for record, numbers in each.scans:
-            done, bad = evaluate(
-                [record],
-                methods,
-                replace(evaluation, slices=numbers),
-                store,
-                adapt=adapt,
-                on_progress=on_progress,
-                seen=seen,
-            )
+            done, bad = score([record], replace(evaluation, slices=numbers))
             finished += [(key, {"method": method, "test": each.name}) for key, method in done]
             left_out += bad
     return finished, left_out
