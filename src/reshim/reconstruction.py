@@ -266,11 +266,8 @@ def _alarm(
     model = load_run(run[0], epoch=run[1])
     foretell = foreteller_of(model)
     if foretell is not None:
-        foretold = outcome.foretold or (
-            OF_THE_FALLBACK
-            if request.adapt == "none" and model.fallback is not None
-            else foretell(measurement)
-        )
+        of_fallback = request.adapt == "none" and model.fallback is not None
+        foretold = outcome.foretold or (OF_THE_FALLBACK if of_fallback else foretell(measurement))
         said["predicted_ssim"] = asdict(foretold)
         if foretell.headers is not None and record is not None:
             said["metadata_score"] = foretell.headers(record)

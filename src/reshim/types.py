@@ -6,6 +6,7 @@ The batch in front is nameless: mostly the slices of one volume.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -245,3 +246,8 @@ class ScanRecord:
     sha256: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     """What the reader of the collection needs besides, e.g. the echo's index."""
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the path, by which published lists know a scan."""
+        return PurePosixPath(self.path).name

@@ -6,21 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from reshim.evaluation.claims import (
-    AllOf,
-    Claim,
-    Given,
-    LowerBoundAbove,
-    LowerBoundAtLeast,
-    MeanOfDefined,
-    NoneOf,
-    NotSignificantlyBelow,
-    PointAndInterval,
-    UpperBoundBelow,
-    Within,
-    judge,
-    write_summary,
-)
+from reshim.evaluation.claims import Claim, judge, write_summary
 from reshim.evaluation.quantities import (
     AboveLine,
     Average,
@@ -32,6 +18,18 @@ from reshim.evaluation.quantities import (
     Worst,
     score,
     share_of_gap,
+)
+from reshim.evaluation.rules import (
+    AllOf,
+    Given,
+    LowerBoundAbove,
+    LowerBoundAtLeast,
+    MeanOfDefined,
+    NoneOf,
+    NotSignificantlyBelow,
+    PointAndInterval,
+    UpperBoundBelow,
+    Within,
 )
 from reshim.rows import SCHEMA
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reshim.evaluation.claims import Claim, LowerBoundAbove, LowerBoundAtLeast, judge, write_summary
+from reshim.evaluation.claims import Claim, judge, write_summary
 from reshim.evaluation.quantities import Difference, score
+from reshim.evaluation.rules import LowerBoundAbove, LowerBoundAtLeast
 from reshim.report.blocks import (
     Bar,
     Choice,

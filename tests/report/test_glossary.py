@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from reshim.evaluation import insertion
-from reshim.evaluation.claims import rules_of
 from reshim.evaluation.quantities import Rows, lower_is_better
+from reshim.evaluation.rules import rules_of
 from reshim.metrics import METRICS as OF_IMAGES
 from reshim.report.context import Context
 from reshim.report.glossary import METRICS, REGIONS, TARGETS, aim, better, meaning_of

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from reshim.evaluation.claims import Claim, judge, rules_of
+from reshim.evaluation.claims import Claim, judge
+from reshim.evaluation.rules import rules_of
 
 N_SUBJECTS = 8
 

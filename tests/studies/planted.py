@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from reshim.evaluation.claims import rules_of
 from reshim.evaluation.quantities import RankCorrelation, Ratio, Score, ShareAbove
+from reshim.evaluation.rules import rules_of
 from reshim.evaluation.statistics import Interval
 from reshim.rows import SCHEMA
 

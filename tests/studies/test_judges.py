@@ -4,13 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from reshim.evaluation.claims import (
-    LowerBoundAbove,
-    LowerBoundAtLeast,
-    PointAndInterval,
-    judge,
-)
+from reshim.evaluation.claims import judge
 from reshim.evaluation.quantities import Ratio
+from reshim.evaluation.rules import LowerBoundAbove, LowerBoundAtLeast, PointAndInterval
 from reshim.studies import STUDIES, lab, recipe_of
 from reshim.studies.diverse import called
 from reshim.studies.first_look import ADAPTED, RECONCILED

@@ -11,8 +11,9 @@ from tests.training.toy import record
 
 from reshim.catalog import Catalog
 from reshim.cli import main
-from reshim.evaluation.claims import Claim, LowerBoundAbove
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import score
+from reshim.evaluation.rules import LowerBoundAbove
 from reshim.report.blocks import ClaimsBlock
 from reshim.rows import read_rows
 from reshim.studies import lab, relations, took

@@ -26,7 +26,7 @@ class SecondScan(Disturbance):
     @classmethod
     def of(cls, pairs: Sequence[tuple[ScanRecord, ScanRecord]]) -> "SecondScan":
         """From first and second scans."""
-        return cls(tuple((first.path.rpartition("/")[2], second) for first, second in pairs))
+        return cls(tuple((first.file_name, second) for first, second in pairs))
 
     @property
     def digest(self) -> str:

@@ -12,8 +12,9 @@ Run     reshim study adversarial
 from dataclasses import replace
 from itertools import pairwise
 
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast, UpperBoundBelow
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Difference, Score
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast, UpperBoundBelow
 from reshim.report.blocks import (
     Block,
     Choice,

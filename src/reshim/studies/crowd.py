@@ -69,4 +69,4 @@ def crowd(
         ]
         records = Catalog.index([folder], catalog).catalog.records()
     wanted = {path.name for path in paths}
-    return [record for record in records if record.path.rpartition("/")[2] in wanted]
+    return [record for record in records if record.file_name in wanted]

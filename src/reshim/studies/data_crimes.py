@@ -14,8 +14,9 @@ Run     reshim study data-crimes
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Difference, RankCorrelation, Score
+from reshim.evaluation.rules import AllOf, LowerBoundAbove
 from reshim.report.blocks import (
     Block,
     Choice,

@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the name the field uses
 from torch import Tensor
 
-from reshim.evaluation.claims import Claim, LowerBoundAbove
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Difference, Quantity
+from reshim.evaluation.rules import LowerBoundAbove
 from reshim.evaluation.similarity import Spectrum
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock
 from reshim.seeds import generator_of

@@ -13,8 +13,9 @@ Run     reshim study distributional-overfitting
 import json
 from dataclasses import dataclass
 
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Difference, Quantity
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast
 from reshim.report.blocks import (
     Block,
     Choice,

@@ -8,16 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from reshim.evaluation.claims import (
-    FEWEST_SUBJECTS,
-)
-from reshim.report.blocks import (
-    Choice,
-    Curve,
-    CurvesBlock,
-    ImagesBlock,
-    TableBlock,
-)
+from reshim.evaluation.claims import FEWEST_SUBJECTS
+from reshim.report.blocks import Choice, Curve, CurvesBlock, ImagesBlock, TableBlock
 from reshim.studies.alone import AtWork
 from reshim.studies.crowd import one_of_each
 from reshim.studies.lab import EVALUATION, NAMES, SHOWN, Distribution, any_of, settings_of, training

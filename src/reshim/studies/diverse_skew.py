@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Difference
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock
 from reshim.studies import lab
 from reshim.studies.diverse import (

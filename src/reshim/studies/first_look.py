@@ -18,8 +18,9 @@ from reshim.adaptation.reconciled import Reconciled
 from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.classical.sense import Sense
 from reshim.classical.zero_filled import ZeroFilled
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast, PointAndInterval
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Difference, Score, score, share_of_gap
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast, PointAndInterval
 from reshim.evaluation.run import Evaluation
 from reshim.report.blocks import (
     Bar,

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast, NotSignificantlyBelow
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import AboveLine, Average, Best, Difference, ShareAbove, Worst
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast, NotSignificantlyBelow
 from reshim.report.blocks import Block, ImagesBlock, MatrixBlock, Point, ScatterBlock, TableBlock
 from reshim.studies.diverse import (
     TOLERANCE,

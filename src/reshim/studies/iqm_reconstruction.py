@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow.parquet as pq
 
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, UpperBoundBelow
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Difference
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, UpperBoundBelow
 from reshim.evaluation.store import Store
 from reshim.quality.metrics import GREY_LEVELS, METRICS, Mode
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock, TextBlock

@@ -17,8 +17,9 @@ import numpy as np
 
 from reshim.classical.sense import Sense
 from reshim.classical.zero_filled import ZeroFilled
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast, UpperBoundBelow
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Difference, Score, score
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast, UpperBoundBelow
 from reshim.quality.metrics import GREY_LEVELS, METRICS, Mode
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, TableBlock, TextBlock
 from reshim.studies import lab, relations

@@ -14,8 +14,9 @@ from dataclasses import replace
 from statistics import fmean
 
 from reshim.classical.tune import Tuned
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Difference, Score
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast
 from reshim.report.blocks import (
     Block,
     Choice,
@@ -147,14 +148,15 @@ def chosen_level(study: Study, network: str) -> float:
     scores = [
         fmean(study.scores(label(network, at(level)), VALIDATION, lab.SHOWN, ATTACKED)) for level in LEVELS
     ]
-    best = max(range(len(LEVELS)), key=scores.__getitem__)
-    names = tuple(record.scan_id for record in study.scans(HOME.where, "val"))
-    edge = best in (0, len(LEVELS) - 1)
-    note = Tuned(LEVELS[best], LEVELS, tuple(scores), f"ssim under attack at {MIDDLE:.0%}", names, edge)
-    path = study.folder / "tuned" / f"{study.slug(label(network, JITTERED))}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    note.write(path)
-    return LEVELS[best]
+    tuned = Tuned.of(
+        LEVELS,
+        scores,
+        metric=f"ssim under attack at {MIDDLE:.0%}",
+        scans=[record.scan_id for record in study.scans(HOME.where, "val")],
+        larger_is_better=True,
+    )
+    tuned.write(study.folder / "tuned" / f"{study.slug(label(network, JITTERED))}.json")
+    return tuned.chosen
 
 
 def run(study: Study) -> None:

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from reshim.acquire import Scheme
 from reshim.classical.zero_filled import ZeroFilled
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, Within
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Difference, RankCorrelation
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, Within
 from reshim.report.blocks import (
     Block,
     Choice,

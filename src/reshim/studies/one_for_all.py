@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Best, Difference, Quantity, Worst
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast
 from reshim.report.blocks import Block, MatrixBlock
 from reshim.studies.diverse import (
     TOLERANCE,

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reshim.errors import UserError
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAtLeast
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Difference
+from reshim.evaluation.rules import AllOf, LowerBoundAtLeast
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, TableBlock, TextBlock
 from reshim.scans.boxes import Annotations, Box, Label, read_fastmri_plus, read_reviewed
 from reshim.simulation.protocols import protocol_of

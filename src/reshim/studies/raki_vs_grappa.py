@@ -19,8 +19,9 @@ from reshim.classical.grappa import Grappa
 from reshim.classical.raki import Raki
 from reshim.digest import digest
 from reshim.errors import BadScanError
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, PointAndInterval
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Difference, Ratio, Score, score
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, PointAndInterval
 from reshim.evaluation.run import LeftOut
 from reshim.progress import steps
 from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, ImagesBlock, TableBlock, TextBlock

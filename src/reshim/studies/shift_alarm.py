@@ -25,16 +25,16 @@ from reshim.alarm.features import NAMES
 from reshim.alarm.metadata import KnownHeaders
 from reshim.alarm.prediction import check_numbers
 from reshim.alarm.shift import Alarm
-from reshim.evaluation.claims import (
+from reshim.evaluation.claims import Claim
+from reshim.evaluation.quantities import Best, Difference, Ratio, Score, score
+from reshim.evaluation.rules import (
     AllOf,
-    Claim,
     LowerBoundAbove,
     LowerBoundAtLeast,
     PointAndInterval,
     UpperBoundBelow,
     Within,
 )
-from reshim.evaluation.quantities import Best, Difference, Ratio, Score, score
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock, TextBlock
 from reshim.simulation.protocols import Protocol, protocol_of
 from reshim.studies import lab, relations

@@ -17,8 +17,9 @@ from typing import Any
 
 from reshim.adaptation.at_test_time import MEASURED, AdaptedAtTestTime
 from reshim.adaptation.reconciled import Reconciled, Remembered
-from reshim.evaluation.claims import AllOf, Claim, Given, LowerBoundAbove, LowerBoundAtLeast, PointAndInterval
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Best, Difference, Ratio, share_of_gap
+from reshim.evaluation.rules import AllOf, Given, LowerBoundAbove, LowerBoundAtLeast, PointAndInterval
 from reshim.report.blocks import (
     Bar,
     Block,

@@ -19,8 +19,9 @@ from torch import Tensor
 from reshim.acquire import reference
 from reshim.digest import digest
 from reshim.errors import UserError
-from reshim.evaluation.claims import Claim, LowerBoundAbove
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Difference, Quantity, RankCorrelation
+from reshim.evaluation.rules import LowerBoundAbove
 from reshim.evaluation.similarity import Clip, EfficientNet, Similarity
 from reshim.physics.fourier import center_crop, center_pad
 from reshim.report.blocks import (

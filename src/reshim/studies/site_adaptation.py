@@ -16,8 +16,9 @@ Run     reshim study site-adaptation
 from dataclasses import replace
 
 from reshim.acquire import Scheme
-from reshim.evaluation.claims import Claim, LowerBoundAbove
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Difference, share_of_gap
+from reshim.evaluation.rules import LowerBoundAbove
 from reshim.report.blocks import (
     Bar,
     Block,

@@ -13,9 +13,10 @@ from dataclasses import replace
 from typing import Any
 
 from reshim.classical.zero_filled import ZeroFilled
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.insertion import Feature
 from reshim.evaluation.quantities import Difference, RankCorrelation, Score
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast
 from reshim.report.blocks import (
     Block,
     Choice,

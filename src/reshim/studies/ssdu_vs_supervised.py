@@ -16,8 +16,9 @@ Run     reshim study ssdu-vs-supervised
 from dataclasses import replace
 
 from reshim.acquire import Scheme
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Difference
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast
 from reshim.evaluation.run import LeftOut
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock, TextBlock
 from reshim.robustness.second_scan import SecondScan
@@ -156,7 +157,7 @@ def scanned_twice(study: Study) -> tuple[tuple[ScanRecord, ScanRecord], ...]:
     slices = lab.SCANS[study.scale].slices
     count = 2 if study.tiny else SCANNED
     records = crowd(study, "twice", [card], range(FIRST, FIRST + count), slices=slices)
-    by_name = {record.path.rpartition("/")[2]: record for record in records}
+    by_name = {record.file_name: record for record in records}
     return tuple(
         (by_name[name], by_name[name.replace("_rep1", "_rep2")]) for name in by_name if "_rep1" in name
     )

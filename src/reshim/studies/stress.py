@@ -9,8 +9,9 @@ Cost    about 10 minutes on one core, some networks trained by other studies; --
 Run     reshim study stress
 """
 
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Difference, RankCorrelation, Score
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast
 from reshim.report.blocks import (
     Block,
     Choice,

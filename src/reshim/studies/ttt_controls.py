@@ -16,8 +16,9 @@ from reshim.acquire import Scheme
 from reshim.adaptation.controls import DataConsistent, Resampled, Transposed
 from reshim.adaptation.reconciled import Reconciled
 from reshim.classical.l1_wavelet import L1Wavelet
-from reshim.evaluation.claims import Claim, LowerBoundAbove, UpperBoundBelow
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Quantity, share_of_gap
+from reshim.evaluation.rules import LowerBoundAbove, UpperBoundBelow
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, TableBlock, TextBlock
 from reshim.studies import lab
 from reshim.studies.embedded import Embedded

@@ -22,8 +22,9 @@ from typing import Any
 from reshim.acquire import Scheme
 from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.digest import digest
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAtLeast
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Difference, Ratio, score
+from reshim.evaluation.rules import AllOf, LowerBoundAtLeast
 from reshim.physics.maps import default_estimator
 from reshim.report.blocks import Block, Choice, ClaimsBlock, Curve, CurvesBlock, TableBlock, TextBlock
 from reshim.simulation.protocols import protocol_of

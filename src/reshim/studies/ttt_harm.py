@@ -23,8 +23,9 @@ from reshim.adaptation.modes import AdaptedWhereUnusual
 from reshim.adaptation.reconciled import Reconciled
 from reshim.alarm.calibrate import Foreteller, calibrate_alarm
 from reshim.errors import UserError
-from reshim.evaluation.claims import Claim, LowerBoundAtLeast, NoneOf, UpperBoundBelow
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Difference, Score, score
+from reshim.evaluation.rules import LowerBoundAtLeast, NoneOf, UpperBoundBelow
 from reshim.methods import run_method
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TextBlock
 from reshim.simulation.protocols import protocol_of

@@ -8,8 +8,9 @@ Cost    a minute after those studies, an hour and a half on one core without; --
 Run     reshim study ttt-shares
 """
 
-from reshim.evaluation.claims import Claim, Given, LowerBoundAtLeast, MeanOfDefined
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Best, Difference, Quantity, Ratio
+from reshim.evaluation.rules import Given, LowerBoundAtLeast, MeanOfDefined
 from reshim.report.blocks import Block, Choice, ClaimsBlock, TableBlock, TextBlock
 from reshim.studies import lab, ttt_acceleration, ttt_anatomy, ttt_dataset, ttt_modality
 from reshim.studies.embedded import Embedded

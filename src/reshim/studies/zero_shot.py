@@ -21,8 +21,9 @@ from reshim.adaptation.fitted_decoder import FittedDecoder
 from reshim.adaptation.reconciled import Reconciled
 from reshim.adaptation.zero_shot import ZeroShot
 from reshim.digest import digest
-from reshim.evaluation.claims import AllOf, Claim, LowerBoundAbove, LowerBoundAtLeast
+from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Difference, Ratio, Score, score
+from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast
 from reshim.networks.conv_decoder import ConvDecoder
 from reshim.networks.weights import load_weights, save_weights
 from reshim.physics.maps import default_estimator
