@@ -31,8 +31,8 @@ from reshim.evaluation.statistics import student_quantile  # noqa: E402
 from reshim.physics.masks import evaluation_seed  # noqa: E402
 from reshim.scans import load  # noqa: E402
 from reshim.simulation.write import simulate  # noqa: E402
-from reshim.studies.lab import RATES, SETTINGS  # noqa: E402
-from reshim.studies.study import support_ssim  # noqa: E402
+from reshim.studies.engine.lab import RATES, SETTINGS  # noqa: E402
+from reshim.studies.engine.study import support_ssim  # noqa: E402
 from reshim.training.objectives import Supervised  # noqa: E402
 from reshim.training.settings import TrainingSettings  # noqa: E402
 from reshim.training.train import train  # noqa: E402

@@ -22,7 +22,7 @@ from reshim.report.page_file import read_page
 from reshim.report.svg import Plot
 from reshim.report.tables import Table
 from reshim.studies import STUDIES, recipe_of
-from reshim.studies.run import question_of
+from reshim.studies.engine.run import question_of
 
 DOCS = Path(__file__).resolve().parent
 RESULTS, PAGE = DOCS / "results", DOCS / "results.md"

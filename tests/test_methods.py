@@ -10,7 +10,7 @@ from reshim.classical.sense import Sense
 from reshim.digest import digest
 from reshim.errors import UserError
 from reshim.methods import OnDevice, method_of, run_named, short_name
-from reshim.studies.study import _seen_by
+from reshim.studies.engine.study import _seen_by
 from reshim.training.run_folder import load_run
 from tests.conftest import make_measurement
 from tests.training.toy import run

@@ -9,7 +9,7 @@ from reshim.adaptation.options import with_options
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.digest import digest
 from reshim.errors import UserError
-from reshim.studies.shifts import fitted
+from reshim.studies.engine.shifts import fitted
 from reshim.training.run_folder import Trained
 
 RUN = type("Run", (), {"network": Gain(0.6), "fallback": Gain(0.7), "train_seed": 3})()

@@ -184,8 +184,18 @@ def test_a_mean_counts_what_is_defined_and_says_how_many(heart, value, verdict, 
     assert judged["bounds"] == [0.9]
 
 
-def test_a_mean_of_nothing_that_is_defined_is_unanswered_and_says_why():
-    rows = with_gaps(knee=(0.80, 0.80, 0.801), brain=(0.80, 0.85, 0.80))
+@pytest.mark.parametrize(
+    ("knee", "brain"),
+    [
+        ((0.80, 0.80, 0.801), (0.80, 0.85, 0.80)),
+        (
+            (0.80, 0.815, 0.81),
+            (0.80, 0.815, 0.81),
+        ),  # all of it closed and more, of gaps too small to ask about
+    ],
+)
+def test_a_mean_of_nothing_that_is_defined_is_unanswered_and_says_why(knee, brain):
+    rows = with_gaps(knee=knee, brain=brain)
     (judged,) = judge(rows, [Claim("mean", "most is closed", shares_of("knee", "brain"))])
     assert (judged["verdict"], judged["holds"]) == ("unanswered", False)
     assert "none of 2 is defined: contradicted" in judged["note"]

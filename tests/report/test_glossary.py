@@ -11,8 +11,8 @@ from reshim.report.context import Context
 from reshim.report.glossary import METRICS, REGIONS, TARGETS, aim, better, meaning_of
 from reshim.report.made import cards, crops, words
 from reshim.studies import STUDIES, recipe_of
-from reshim.studies.relations import KINDS
-from reshim.studies.repeats import ERROR, SPREAD
+from reshim.studies.engine.relations import KINDS
+from reshim.studies.engine.repeats import ERROR, SPREAD
 
 
 @pytest.mark.parametrize("name", STUDIES)

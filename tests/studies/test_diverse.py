@@ -10,12 +10,13 @@ from tests.training.toy import record
 from reshim.cli import main
 from reshim.report.blocks import ClaimsBlock
 from reshim.rows import read_rows
-from reshim.studies import STUDIES, lab, recipe_of
-from reshim.studies.crowd import one_of_each
-from reshim.studies.diverse import Part, called
-from reshim.studies.one_for_all import OneForAll
-from reshim.studies.run import run_study
-from reshim.studies.scale import Scale
+from reshim.studies import STUDIES, recipe_of
+from reshim.studies.engine import lab
+from reshim.studies.engine.crowd import one_of_each
+from reshim.studies.engine.diverse import Part, called
+from reshim.studies.engine.one_for_all import OneForAll
+from reshim.studies.engine.run import run_study
+from reshim.studies.engine.scale import Scale
 
 SLOW = (
     "data-filtering",

@@ -20,8 +20,9 @@ from reshim.cli import main
 from reshim.digest import digest
 from reshim.evaluation.claims import judge
 from reshim.evaluation.quantities import Score
-from reshim.studies import recipe_of, tracing, ttt_cost, ttt_harm, ways_of_fitting
-from reshim.studies.study import Study
+from reshim.studies import recipe_of, ttt_cost, ttt_harm
+from reshim.studies.engine import tracing, ways_of_fitting
+from reshim.studies.engine.study import Study
 from reshim.training.run_folder import Trained
 
 SLOW = ("ttt-controls", "ttt-cost", "ttt-harm")

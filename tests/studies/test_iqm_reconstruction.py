@@ -8,8 +8,8 @@ from tests.studies.answers import verdicts
 from reshim.cli import main
 from reshim.report.pictures import load_example
 from reshim.rows import read_rows
+from reshim.studies.engine.relations import claim_id
 from reshim.studies.iqm_reconstruction import CLAIMS, EVERY_TEST, MODES, PICTURED, SPLIT_BY, half
-from reshim.studies.relations import claim_id
 
 
 def planted(correlation: float, gain: float):

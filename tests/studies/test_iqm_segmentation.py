@@ -16,12 +16,13 @@ from reshim.errors import UserError
 from reshim.evaluation.segmenter import DenseSegmenter
 from reshim.report.pictures import load_example
 from reshim.rows import read_rows
-from reshim.studies import iqm_segmentation, outlines
+from reshim.studies import iqm_segmentation
+from reshim.studies.engine import outlines
+from reshim.studies.engine.outlines import EXAMPLES, FULL, Outliner, Outlines
+from reshim.studies.engine.relations import claim_id, halves
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.studies.iqm_segmentation import CLAIMS, SOURCES, SPLIT_BY, TEST, TRAINED, half
-from reshim.studies.outlines import EXAMPLES, FULL, Outliner, Outlines
-from reshim.studies.relations import claim_id, halves
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
 
 
 def planted(correlation: float, gain: float, cost: float):

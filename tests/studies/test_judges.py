@@ -7,11 +7,12 @@ import pytest
 from reshim.evaluation.claims import judge
 from reshim.evaluation.quantities import Ratio
 from reshim.evaluation.rules import LowerBoundAbove, LowerBoundAtLeast, PointAndInterval
-from reshim.studies import STUDIES, lab, recipe_of
-from reshim.studies.diverse import called
+from reshim.studies import STUDIES, recipe_of
+from reshim.studies.engine import lab
+from reshim.studies.engine.diverse import called
+from reshim.studies.engine.held_out import HeldOut
+from reshim.studies.engine.shifts import UNET
 from reshim.studies.first_look import ADAPTED, RECONCILED
-from reshim.studies.held_out import HeldOut
-from reshim.studies.shifts import UNET
 
 from .planted import all_rules, leaves_of, levels, rows_at
 
@@ -37,14 +38,14 @@ MANY = (
 ELSEWHERE = {
     "first-look": "test_judges.py",
     "shift-alarm": "test_zero_shot_and_alarm.py",
-    "ttt-acceleration": "test_shifts.py",
-    "ttt-anatomy": "test_shifts.py",
+    "ttt-acceleration": "engine/test_shifts.py",
+    "ttt-anatomy": "engine/test_shifts.py",
     "ttt-controls": "test_judges.py",
     "ttt-cost": "test_fitting_costs.py",
-    "ttt-dataset": "test_shifts.py",
+    "ttt-dataset": "engine/test_shifts.py",
     "ttt-harm": "test_fitting_costs.py",
-    "ttt-modality": "test_shifts.py",
-    "ttt-shares": "test_shifts.py",
+    "ttt-modality": "engine/test_shifts.py",
+    "ttt-shares": "engine/test_shifts.py",
 }
 """Recipes whose rows are planted by hand, in a file that is not called as they are."""
 

@@ -7,7 +7,7 @@ from tests.studies.answers import verdicts
 
 from reshim.cli import main
 from reshim.rows import read_rows
-from reshim.studies import families
+from reshim.studies.engine import families
 from reshim.studies.natural_shift import AWAY, CLAIMS, FROM_AWAY, HOME, METHODS, SHIFTS, TUNED
 
 LEVEL = {

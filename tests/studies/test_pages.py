@@ -9,9 +9,10 @@ from reshim.catalog import Catalog
 from reshim.classical.sense import Sense
 from reshim.errors import UserError
 from reshim.report.blocks import ClaimsBlock, DosesBlock, ImagesBlock, ScatterBlock, TableBlock
-from reshim.studies import STUDIES, families, recipe_of
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies import STUDIES, recipe_of
+from reshim.studies.engine import families
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 
 WITHOUT_IMAGES = {
     "shift-alarm": "it judges an alarm, not images",

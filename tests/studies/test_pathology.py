@@ -12,12 +12,12 @@ from reshim.errors import UserError
 from reshim.rows import read_rows
 from reshim.scans.boxes import simulated_boxes
 from reshim.simulation.write import simulate
-from reshim.studies import lab
+from reshim.studies.engine import lab
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.studies.pathology import TESTS, Told
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
 
-from .test_lab import record
+from .engine.test_lab import record
 
 HEAD = "file,slice,study_level,x,y,width,height,label\n"
 

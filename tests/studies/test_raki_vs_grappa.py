@@ -17,13 +17,22 @@ from reshim.rows import read_rows
 from reshim.scans import open_scan
 from reshim.simulation.write import simulate
 from reshim.studies import raki_vs_grappa
+from reshim.studies.engine.repeats import (
+    ERROR,
+    SPREAD,
+    Echoes,
+    Repeats,
+    maps_of,
+    rate_of,
+    realisations,
+    rows_of,
+)
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.studies.raki_vs_grappa import CLAIMS, JUDGED, MAPS, METHODS, NETWORK, PHANTOM, plan
-from reshim.studies.repeats import ERROR, SPREAD, Echoes, Repeats, maps_of, rate_of, realisations, rows_of
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
 from reshim.types import Acquisition
 
-from .test_lab import record
+from .engine.test_lab import record
 
 
 def test_a_quieter_network_is_seen_and_an_equal_one_is_not():

@@ -1,7 +1,7 @@
 """What "4x" is in effect where many centre lines are sampled besides."""
 
 from reshim.physics.masks import draw_line_mask
-from reshim.studies import lab
+from reshim.studies.engine import lab
 from reshim.studies.ssdu_vs_supervised import CENTER_LINES, EFFECTIVE
 
 

@@ -12,13 +12,13 @@ from reshim.errors import UserError
 from reshim.evaluation.similarity import Clip
 from reshim.rows import read_rows
 from reshim.studies import similarity
-from reshim.studies.crowd import evenly
-from reshim.studies.diverse import called
-from reshim.studies.options import options_of
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine.crowd import evenly
+from reshim.studies.engine.diverse import called
+from reshim.studies.engine.options import options_of
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 
-from .test_lab import record
+from .engine.test_lab import record
 
 
 def test_the_union_is_as_near_as_the_nearest_of_its_parts(tmp_path, monkeypatch):

@@ -6,10 +6,10 @@ from tests.conftest import make_measurement
 
 from reshim.acquire import measure
 from reshim.catalog import Catalog
-from reshim.studies import lab
-from reshim.studies.scale import Scale
+from reshim.studies.engine import lab
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.studies.site_adaptation import HOME, OBJECTIVES, OWN_MASK, SCHEME, SITE, SOURCE, run
-from reshim.studies.study import Study
 from reshim.training.batch import Draws
 from reshim.training.run_folder import Trained
 from reshim.types import Acquisition

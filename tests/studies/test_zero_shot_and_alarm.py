@@ -21,9 +21,20 @@ from reshim.errors import BadScanError, UserError
 from reshim.evaluation.claims import judge
 from reshim.rows import read_rows
 from reshim.simulation.protocols import protocol_of
-from reshim.studies import lab, recipe_of, watched, zero_shot
-from reshim.studies.crowd import crowd
-from reshim.studies.scale import Scale
+from reshim.studies import recipe_of, zero_shot
+from reshim.studies.engine import lab, watched
+from reshim.studies.engine.crowd import crowd
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
+from reshim.studies.engine.watched import (
+    EVERYWHERE,
+    WITHIN,
+    Watched,
+    keep,
+    keep_placements,
+    keep_ranks,
+    watch,
+)
 from reshim.studies.shift_alarm import (
     CLAIMS,
     CLOSE,
@@ -34,8 +45,6 @@ from reshim.studies.shift_alarm import (
     placed,
     told,
 )
-from reshim.studies.study import Study
-from reshim.studies.watched import EVERYWHERE, WITHIN, Watched, keep, keep_placements, keep_ranks, watch
 from reshim.training.features import PARTS
 from reshim.training.run_folder import Trained
 from reshim.training.statistics import Statistics

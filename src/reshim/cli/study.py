@@ -114,9 +114,9 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.errors import UserError
     from reshim.methods import checked_device
     from reshim.studies import STUDIES, recipe_of
-    from reshim.studies.beside import checked_processes, train_what_is_free
-    from reshim.studies.run import question_of, run_study, study_of
-    from reshim.studies.scale import Scale
+    from reshim.studies.engine.beside import checked_processes, train_what_is_free
+    from reshim.studies.engine.run import question_of, run_study, study_of
+    from reshim.studies.engine.scale import Scale
 
     console = Console()
     if arguments.list:

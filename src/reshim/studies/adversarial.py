@@ -28,10 +28,10 @@ from reshim.report.blocks import (
 from reshim.robustness.attack import Attack, GradientAttack, RandomNoise, RandomSearch, Transfer
 from reshim.robustness.joint_attack import JointAttack
 from reshim.robustness.through import has_gradient
-from reshim.studies import families, lab
-from reshim.studies.embedded import Embedded
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import families, lab
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.types import Reconstructor
 
 TITLE = "Worst-case perturbations, for every method that has a gradient and for one that has none"

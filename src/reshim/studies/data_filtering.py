@@ -25,13 +25,13 @@ from reshim.evaluation.rules import LowerBoundAbove
 from reshim.evaluation.similarity import Spectrum
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock
 from reshim.seeds import generator_of
-from reshim.studies import lab
-from reshim.studies.diverse import compare, learning_curves
-from reshim.studies.embedded import Embedded, Need
-from reshim.studies.lab import NAMES, SHOWN, Distribution, on
-from reshim.studies.scale import Scale
+from reshim.studies.engine import lab
+from reshim.studies.engine.diverse import compare, learning_curves
+from reshim.studies.engine.embedded import Embedded, Need
+from reshim.studies.engine.lab import NAMES, SHOWN, Distribution, on
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.studies.similarity import images
-from reshim.studies.study import Study
 from reshim.types import ScanRecord
 
 TITLE = "Choosing training scans"

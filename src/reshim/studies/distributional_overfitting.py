@@ -28,11 +28,11 @@ from reshim.report.blocks import (
     TableBlock,
     TextBlock,
 )
-from reshim.studies import lab
-from reshim.studies.embedded import Embedded
-from reshim.studies.lab import EVALUATION, NAMES, SHOWN, Distribution, on
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study, watched_scores, write_text
+from reshim.studies.engine import lab
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.lab import EVALUATION, NAMES, SHOWN, Distribution, on
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study, watched_scores, write_text
 from reshim.training.run_folder import RunFolder, load_run
 from reshim.training.settings import EarlyStop
 

@@ -9,14 +9,14 @@ Run     reshim study diverse-field
 """
 
 from reshim.report.blocks import Block, ClaimsBlock
-from reshim.studies import lab
-from reshim.studies.diverse import Part
-from reshim.studies.embedded import Embedded
-from reshim.studies.held_out import HeldOut
-from reshim.studies.needs import answerable
-from reshim.studies.one_for_all import OneForAll
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.diverse import Part
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.held_out import HeldOut
+from reshim.studies.engine.needs import answerable
+from reshim.studies.engine.one_for_all import OneForAll
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 
 TITLE = "3 T and 1.5 T: one network or two"
 PAPER = "Lin and Heckel, ICML 2024"

@@ -14,13 +14,13 @@ Run     reshim study diverse-large
 """
 
 from reshim.report.blocks import Block, ClaimsBlock
-from reshim.studies import lab
-from reshim.studies.diverse import learning_curves
-from reshim.studies.embedded import Embedded
-from reshim.studies.held_out import HeldOut
-from reshim.studies.needs import answerable
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.diverse import learning_curves
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.held_out import HeldOut
+from reshim.studies.engine.needs import answerable
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 
 TITLE = "All protocols against one, where nothing was trained"
 PAPER = "Lin and Heckel, ICML 2024"

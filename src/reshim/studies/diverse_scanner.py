@@ -12,15 +12,15 @@ Run     reshim study diverse-scanner
 """
 
 from reshim.report.blocks import Block, ClaimsBlock
-from reshim.studies import lab
-from reshim.studies.diverse import Part
-from reshim.studies.embedded import Embedded
-from reshim.studies.held_out import HeldOut
-from reshim.studies.lab import Distribution
-from reshim.studies.needs import answerable
-from reshim.studies.one_for_all import OneForAll
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.diverse import Part
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.held_out import HeldOut
+from reshim.studies.engine.lab import Distribution
+from reshim.studies.engine.needs import answerable
+from reshim.studies.engine.one_for_all import OneForAll
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 
 TITLE = "Scanners: one network or one each"
 PAPER = "Lin and Heckel, ICML 2024"

@@ -18,8 +18,8 @@ from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Difference
 from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock
-from reshim.studies import lab
-from reshim.studies.diverse import (
+from reshim.studies.engine import lab
+from reshim.studies.engine.diverse import (
     TOLERANCE,
     Part,
     Trainings,
@@ -31,11 +31,11 @@ from reshim.studies.diverse import (
     to_copy,
     train_what_is_free,
 )
-from reshim.studies.embedded import Embedded
-from reshim.studies.held_out import HeldOut
-from reshim.studies.lab import NAMES, SHOWN, on
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.held_out import HeldOut
+from reshim.studies.engine.lab import NAMES, SHOWN, on
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 
 TITLE = "Ten scans of one kind for each of another"
 PAPER = "Lin and Heckel, ICML 2024"

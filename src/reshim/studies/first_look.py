@@ -35,10 +35,10 @@ from reshim.report.blocks import (
     TableBlock,
     TextBlock,
 )
-from reshim.studies import lab
-from reshim.studies.embedded import Embedded, Need
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.embedded import Embedded, Need
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.training.joint import Joint
 from reshim.training.objectives import Supervised
 from reshim.training.settings import TrainingSettings

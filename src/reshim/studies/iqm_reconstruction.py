@@ -21,10 +21,10 @@ from reshim.evaluation.rules import AllOf, LowerBoundAbove, UpperBoundBelow
 from reshim.evaluation.store import Store
 from reshim.quality.metrics import GREY_LEVELS, METRICS, Mode
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock, TextBlock
-from reshim.studies import lab, relations
-from reshim.studies.embedded import Embedded, Need
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import lab, relations
+from reshim.studies.engine.embedded import Embedded, Need
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.types import ScanRecord
 
 TITLE = "What the quality of a scan foretells of its reconstruction"

@@ -22,12 +22,12 @@ from reshim.evaluation.quantities import Difference, Score, score
 from reshim.evaluation.rules import AllOf, LowerBoundAbove, LowerBoundAtLeast, UpperBoundBelow
 from reshim.quality.metrics import GREY_LEVELS, METRICS, Mode
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, TableBlock, TextBlock
-from reshim.studies import lab, relations
-from reshim.studies.embedded import Embedded, Need
-from reshim.studies.examples import kept_in
-from reshim.studies.outlines import EXAMPLES, FULL, Outliner, Outlines
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study, refuse_seen
+from reshim.studies.engine import lab, relations
+from reshim.studies.engine.embedded import Embedded, Need
+from reshim.studies.engine.examples import kept_in
+from reshim.studies.engine.outlines import EXAMPLES, FULL, Outliner, Outlines
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study, refuse_seen
 from reshim.types import Reconstructor, ScanRecord
 
 TITLE = "What the quality of a scan foretells of a tumour's outline"

@@ -28,10 +28,10 @@ from reshim.report.blocks import (
     TextBlock,
 )
 from reshim.robustness.attack import Attack, GradientAttack, RandomNoise
-from reshim.studies import families, lab
-from reshim.studies.embedded import Embedded
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import families, lab
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.training.objectives import Adversarial, Jitter, Objective, Supervised
 from reshim.training.run_folder import Trained
 

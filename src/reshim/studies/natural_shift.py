@@ -26,11 +26,11 @@ from reshim.report.blocks import (
     TableBlock,
     TextBlock,
 )
-from reshim.studies import families, lab
-from reshim.studies.embedded import Embedded
-from reshim.studies.lab import on
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import families, lab
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.lab import on
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 
 TITLE = "Natural shifts: trained, sparse and parallel-imaging methods side by side"
 PAPER = "Darestani, Chaudhari and Heckel, ICML 2021"

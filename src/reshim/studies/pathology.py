@@ -23,13 +23,13 @@ from reshim.evaluation.rules import AllOf, LowerBoundAtLeast
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, TableBlock, TextBlock
 from reshim.scans.boxes import Annotations, Box, Label, read_fastmri_plus, read_reviewed
 from reshim.simulation.protocols import protocol_of
-from reshim.studies import lab
-from reshim.studies.crowd import crowd
-from reshim.studies.diverse import learning_curves
-from reshim.studies.embedded import Embedded, Need
-from reshim.studies.lab import EVALUATION, NAMES, Distribution, on
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.crowd import crowd
+from reshim.studies.engine.diverse import learning_curves
+from reshim.studies.engine.embedded import Embedded, Need
+from reshim.studies.engine.lab import EVALUATION, NAMES, Distribution, on
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.types import ScanRecord
 
 TITLE = "Lesions that training never saw"

@@ -27,13 +27,13 @@ from reshim.progress import steps
 from reshim.report.blocks import Block, Choice, ClaimsBlock, DosesBlock, ImagesBlock, TableBlock, TextBlock
 from reshim.report.pictures import save_example
 from reshim.scans import load, open_scan
-from reshim.studies import lab
-from reshim.studies.crowd import evenly, one_of_each
-from reshim.studies.embedded import Embedded, Need
-from reshim.studies.examples import already_kept, kept_in, median_and_worst
-from reshim.studies.repeats import ERROR, SPREAD, Repeats, key_of, maps_of, rows_of
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.crowd import evenly, one_of_each
+from reshim.studies.engine.embedded import Embedded, Need
+from reshim.studies.engine.examples import already_kept, kept_in, median_and_worst
+from reshim.studies.engine.repeats import ERROR, SPREAD, Repeats, key_of, maps_of, rows_of
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.types import Acquisition, Reconstructor, ScanRecord
 
 TITLE = "RAKI against GRAPPA: noise in quantitative maps"

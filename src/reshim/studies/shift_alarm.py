@@ -37,14 +37,14 @@ from reshim.evaluation.rules import (
 )
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TableBlock, TextBlock
 from reshim.simulation.protocols import Protocol, protocol_of
-from reshim.studies import lab, relations
-from reshim.studies.crowd import crowd, one_of_each
-from reshim.studies.embedded import Embedded
-from reshim.studies.lab import on
-from reshim.studies.scale import Scale
-from reshim.studies.shifts import UNET, supervised
-from reshim.studies.study import Study
-from reshim.studies.watched import (
+from reshim.studies.engine import lab, relations
+from reshim.studies.engine.crowd import crowd, one_of_each
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.lab import on
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.shifts import UNET, supervised
+from reshim.studies.engine.study import Study
+from reshim.studies.engine.watched import (
     ALARM,
     EVERYWHERE,
     WITHIN,

@@ -36,14 +36,14 @@ from reshim.report.blocks import (
     TextBlock,
 )
 from reshim.scans import load
-from reshim.studies import lab
-from reshim.studies.crowd import evenly
-from reshim.studies.diverse import Part, called, compare
 from reshim.studies.diverse_large import LARGE
-from reshim.studies.embedded import Embedded
-from reshim.studies.lab import NAMES, SHOWN, Distribution, on
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.crowd import evenly
+from reshim.studies.engine.diverse import Part, called, compare
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.lab import NAMES, SHOWN, Distribution, on
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.types import ScanRecord
 
 TITLE = "Alike images, better reconstructions"

@@ -31,13 +31,13 @@ from reshim.report.blocks import (
     TableBlock,
     TextBlock,
 )
-from reshim.studies import lab
-from reshim.studies.diverse import Part, called, compare, learning_curves
-from reshim.studies.embedded import Embedded
-from reshim.studies.lab import EVALUATION, NAMES, SHOWN, on
-from reshim.studies.scale import Scale
+from reshim.studies.engine import lab
+from reshim.studies.engine.diverse import Part, called, compare, learning_curves
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.lab import EVALUATION, NAMES, SHOWN, on
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.studies.ssdu_vs_supervised import CENTER_LINES, EFFECTIVE, OBJECTIVE
-from reshim.studies.study import Study
 from reshim.training.joint import Joint
 
 TITLE = "Adapting to a site that never samples fully"

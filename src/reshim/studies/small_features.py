@@ -28,11 +28,11 @@ from reshim.report.blocks import (
     TableBlock,
     TextBlock,
 )
-from reshim.studies import families, lab
-from reshim.studies.embedded import Embedded
-from reshim.studies.examples import shown_inserted
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import families, lab
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.examples import shown_inserted
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 
 TITLE = "Small features: what comes through and what is made up"
 PAPER = "Darestani, Chaudhari and Heckel, ICML 2021"

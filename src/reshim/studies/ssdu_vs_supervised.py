@@ -23,13 +23,13 @@ from reshim.evaluation.run import LeftOut
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, MatrixBlock, TableBlock, TextBlock
 from reshim.robustness.second_scan import SecondScan
 from reshim.simulation.protocols import protocol_of
-from reshim.studies import lab
-from reshim.studies.crowd import crowd
-from reshim.studies.diverse import Part, compare, learning_curves
-from reshim.studies.embedded import Embedded
-from reshim.studies.lab import NAMES, SHOWN, Distribution, on
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.crowd import crowd
+from reshim.studies.engine.diverse import Part, compare, learning_curves
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.lab import NAMES, SHOWN, Distribution, on
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 from reshim.training.ssdu import SSDU
 from reshim.types import Reconstructor, ScanRecord
 

@@ -22,10 +22,10 @@ from reshim.report.blocks import (
     TextBlock,
 )
 from reshim.robustness.stress import Kind, Stress
-from reshim.studies import families, lab
-from reshim.studies.embedded import Embedded
-from reshim.studies.scale import Scale
-from reshim.studies.study import Study
+from reshim.studies.engine import families, lab
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.study import Study
 
 TITLE = "What goes wrong in a scan, dose by dose"
 PAPER = ""

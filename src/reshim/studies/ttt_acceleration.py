@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from reshim.acquire import Scheme
 from reshim.report.blocks import Block, TextBlock
-from reshim.studies import lab
-from reshim.studies.embedded import Embedded
-from reshim.studies.scale import Scale
-from reshim.studies.shifts import Shift
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.shifts import Shift
+from reshim.studies.engine.study import Study
 
 TITLE = "Test-time training: from one acceleration to another"
 PAPER = "Darestani, Liu and Heckel, ICML 2022"

@@ -8,11 +8,11 @@ Run     reshim study ttt-anatomy
 """
 
 from reshim.report.blocks import Block
-from reshim.studies import lab
-from reshim.studies.embedded import Embedded
-from reshim.studies.scale import Scale
-from reshim.studies.shifts import Shift
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.shifts import Shift
+from reshim.studies.engine.study import Study
 
 TITLE = "Test-time training: from knees to brains"
 PAPER = "Darestani, Liu and Heckel, ICML 2022"

@@ -20,12 +20,12 @@ from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Quantity, share_of_gap
 from reshim.evaluation.rules import LowerBoundAbove, UpperBoundBelow
 from reshim.report.blocks import Block, Choice, ClaimsBlock, ImagesBlock, TableBlock, TextBlock
-from reshim.studies import lab
-from reshim.studies.embedded import Embedded
-from reshim.studies.lab import EVALUATION, SHOWN, Distribution, on
-from reshim.studies.scale import Scale
-from reshim.studies.shifts import UNET, pair
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.lab import EVALUATION, SHOWN, Distribution, on
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.shifts import UNET, pair
+from reshim.studies.engine.study import Study
 from reshim.studies.ttt_shares import SHIFTS
 from reshim.training.run_folder import Trained
 from reshim.types import Reconstructor

@@ -28,14 +28,14 @@ from reshim.evaluation.rules import AllOf, LowerBoundAtLeast
 from reshim.physics.maps import default_estimator
 from reshim.report.blocks import Block, Choice, ClaimsBlock, Curve, CurvesBlock, TableBlock, TextBlock
 from reshim.simulation.protocols import protocol_of
-from reshim.studies import lab
-from reshim.studies.crowd import crowd
-from reshim.studies.embedded import Embedded
-from reshim.studies.lab import Distribution
-from reshim.studies.scale import Scale
-from reshim.studies.shifts import UNET, VARNET, Kind, pair, wavelet_of
-from reshim.studies.study import Study, write_text
-from reshim.studies.tracing import (
+from reshim.studies.engine import lab
+from reshim.studies.engine.crowd import crowd
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.lab import Distribution
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.shifts import UNET, VARNET, Kind, pair, wavelet_of
+from reshim.studies.engine.study import Study, write_text
+from reshim.studies.engine.tracing import (
     BEST_LOOK,
     LOOKS,
     STOPPED,
@@ -46,7 +46,7 @@ from reshim.studies.tracing import (
     rows_of,
     traces,
 )
-from reshim.studies.ways_of_fitting import (
+from reshim.studies.engine.ways_of_fitting import (
     FAST,
     METHODS,
     RECONCILED,

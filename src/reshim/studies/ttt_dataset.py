@@ -9,11 +9,11 @@ Run     reshim study ttt-dataset
 """
 
 from reshim.report.blocks import Block
-from reshim.studies import lab
-from reshim.studies.embedded import Embedded
-from reshim.studies.scale import Scale
-from reshim.studies.shifts import Shift
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.shifts import Shift
+from reshim.studies.engine.study import Study
 
 TITLE = "Test-time training: from one collection to another"
 PAPER = "Darestani, Liu and Heckel, ICML 2022"

@@ -29,14 +29,14 @@ from reshim.evaluation.rules import LowerBoundAtLeast, NoneOf, UpperBoundBelow
 from reshim.methods import run_method
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TextBlock
 from reshim.simulation.protocols import protocol_of
-from reshim.studies import lab
-from reshim.studies.crowd import crowd
-from reshim.studies.embedded import Embedded
-from reshim.studies.guarded import PLACE, handed_out, rows_of
-from reshim.studies.lab import EVALUATION, SHOWN, Distribution
-from reshim.studies.scale import Scale
-from reshim.studies.shifts import JOINT, UNET, fitted, pair
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.crowd import crowd
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.guarded import PLACE, handed_out, rows_of
+from reshim.studies.engine.lab import EVALUATION, SHOWN, Distribution
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.shifts import JOINT, UNET, fitted, pair
+from reshim.studies.engine.study import Study
 from reshim.training.run_folder import Trained
 from reshim.types import Reconstructor, ScanRecord
 

@@ -12,12 +12,13 @@ from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Best, Difference, Quantity, Ratio
 from reshim.evaluation.rules import Given, LowerBoundAtLeast, MeanOfDefined
 from reshim.report.blocks import Block, Choice, ClaimsBlock, TableBlock, TextBlock
-from reshim.studies import lab, ttt_acceleration, ttt_anatomy, ttt_dataset, ttt_modality
-from reshim.studies.embedded import Embedded
-from reshim.studies.lab import SHOWN, on
-from reshim.studies.scale import Scale
-from reshim.studies.shifts import ADAPTED, KINDS, MANY, RECONCILED, UNET, Kind, Shift
-from reshim.studies.study import Study
+from reshim.studies import ttt_acceleration, ttt_anatomy, ttt_dataset, ttt_modality
+from reshim.studies.engine import lab
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.lab import SHOWN, on
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.shifts import ADAPTED, KINDS, MANY, RECONCILED, UNET, Kind, Shift
+from reshim.studies.engine.study import Study
 
 TITLE = "Test-time training: the shares of four shifts together"
 PAPER = "Darestani, Liu and Heckel, ICML 2022"

@@ -30,13 +30,13 @@ from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
 from reshim.report.blocks import Bar, Block, Choice, ClaimsBlock, GapBlock, ImagesBlock, TableBlock, TextBlock
 from reshim.scans import load
-from reshim.studies import lab
-from reshim.studies.embedded import Embedded
-from reshim.studies.guarded import rows_of
-from reshim.studies.lab import on
-from reshim.studies.scale import Scale
-from reshim.studies.shifts import fitted
-from reshim.studies.study import Study
+from reshim.studies.engine import lab
+from reshim.studies.engine.embedded import Embedded
+from reshim.studies.engine.guarded import rows_of
+from reshim.studies.engine.lab import on
+from reshim.studies.engine.scale import Scale
+from reshim.studies.engine.shifts import fitted
+from reshim.studies.engine.study import Study
 from reshim.training.joint import Joint
 from reshim.training.objectives import Supervised
 
