@@ -119,6 +119,22 @@ def test_each_rule_asks_the_end_of_the_interval_it_names():
     }
 
 
+def test_all_of_reports_a_rule_that_decides_not_a_vague_one_beside_it():
+    levels = {"joint": 0.80, "alone": 0.81}
+    rows = pa.concat_tables(
+        [made_rows(levels, anatomy="knee", spread=0.8), made_rows(levels, anatomy="brain", spread=0.001)]
+    )
+    gains = [Difference(on("joint", name), on("alone", name)) for name in ("knee", "brain")]
+    both = AllOf(tuple(LowerBoundAtLeast(gain, -0.005) for gain in gains))
+    judged = judge(rows, [Claim("as-good", "the joint model is as good", both)])[0]
+    vague, clear = judged["parts"]
+    assert (vague["verdict"], clear["verdict"]) == ("undecided", "contradicted")
+    assert vague["low"] < clear["low"]
+    assert [judged[name] for name in ("verdict", "low", "high")] == [
+        clear[name] for name in ("verdict", "low", "high")
+    ]
+
+
 def test_all_of_reports_the_rule_nearest_to_failing():
     rows = pa.concat_tables(
         [

@@ -62,8 +62,9 @@ def _judge_one(rows: Rows, claim: Claim) -> dict[str, Any]:
     if isinstance(claim.rule, Given):
         shown, (verdict, note) = 0, _given(verdicts, rules)
     else:
-        shown = min(range(len(rules)), key=lambda index: _margin(rules[index], intervals[index]))
         verdict, note = _joint(verdicts), ""
+        deciding = [index for index, each in enumerate(verdicts) if each == verdict]
+        shown = min(deciding, key=lambda index: _margin(rules[index], intervals[index]))
     interval = intervals[shown]
     if verdict == "holds":
         note = "; ".join(filter(None, (rules[shown].caveat(interval), interval.note)))

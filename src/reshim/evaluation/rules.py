@@ -271,7 +271,7 @@ class NoneOf(Rule):
 
 @dataclass(frozen=True)
 class AllOf:
-    """Every one of several rules; the one nearest to failing is the one reported."""
+    """Every one of several rules; reported is, of those that decide, the one with the smallest margin."""
 
     rules: tuple[Rule, ...]
 
