@@ -10,11 +10,12 @@ from tests.conftest import make_measurement
 from torch import nn
 
 from reshim.acquire import seen_through
-from reshim.adaptation.at_test_time import AdaptedAtTestTime, on_virtual_coils
+from reshim.adaptation.at_test_time import AdaptedAtTestTime
 from reshim.adaptation.folds import split_folds
 from reshim.adaptation.misfits import fold_error, misfit_over_noise
 from reshim.adaptation.reference import ReferenceAdaptation
 from reshim.classical.sense import Sense
+from reshim.physics.compression import CoilCompression
 from reshim.physics.sense import SenseOperator
 
 
@@ -200,19 +201,19 @@ def test_steps_in_bfloat16_leave_looks_and_images_in_single_precision():
 
 def test_virtual_coils_see_the_image_as_a_combination_of_the_coils_does():
     measurement, image = make_measurement(n=2, dtype=torch.complex128)
-    fewer = on_virtual_coils(measurement, 4)
+    fewer = CoilCompression(4)(measurement)
     assert fewer.kspace.shape[1] == fewer.maps.shape[2] == 4
     folds = split_folds(measurement)
     assert fold_error(image, fewer, folds.fit).max() < 1e-10
     predicted = SenseOperator.of(fewer).forward(image[:, None])
     torch.testing.assert_close(predicted, fewer.kspace)
-    every = on_virtual_coils(measurement, 6)
+    every = CoilCompression(6)(measurement)
     torch.testing.assert_close(
         every.kspace.abs().square().sum(1), measurement.kspace.abs().square().sum(1), rtol=1e-10, atol=1e-12
     )
     assert fewer.kspace.norm() > 0.95 * measurement.kspace.norm()
     assert all(
-        torch.equal(on_virtual_coils(measurement.item(index), 4).kspace[0], fewer.kspace[index])
+        torch.equal(CoilCompression(4)(measurement.item(index)).kspace[0], fewer.kspace[index])
         for index in range(2)
     )
 

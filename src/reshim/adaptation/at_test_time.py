@@ -30,12 +30,11 @@ from reshim.adaptation.budget import Budget, timed
 from reshim.adaptation.folds import Folds, hide, outside_calibration, split_folds
 from reshim.adaptation.misfits import fold_error, gain_of, misfit_over_noise
 from reshim.adaptation.subsets import Subset, open_subset, project
-from reshim.physics.compression import principal_combination
-from reshim.physics.espirit import calibration_block
+from reshim.physics.compression import CoilCompression
 from reshim.physics.maps import default_estimator
 from reshim.physics.noise_level import noise_level
 from reshim.seeds import generator_of
-from reshim.types import Action, Image, MapEstimator, Measurement, Outcome, Reconstructor
+from reshim.types import Action, Image, MapEstimator, Mask, Measurement, Outcome, Reconstructor
 
 MEASURED: dict[str, Any] = {
     "steps": 300,
@@ -331,15 +330,15 @@ class AdaptedAtTestTime:
         """
         budget = Budget() if budget is None else budget
         network = copy.deepcopy(self.base if begin is None else begin).train()
-        device = next(network.parameters()).device
         moving = self._opened(network, is_fresh=begin is None or begin is self.base)
         origin = [parameter.detach().clone() for parameter in moving]
         optimizer = torch.optim.Adam(moving, lr=self.learning_rate)
         slices = measurement.slices or tuple(range(measurement.kspace.shape[0]))
         generator = generator_of("adapt", measurement.name, slices, self.seed)
         candidates = outside_calibration(measurement) & folds.fit
-        n_virtual = self.virtual_coils
-        compared_with = measurement if n_virtual is None else on_virtual_coils(measurement, n_virtual)
+        compared_with = measurement
+        if self.virtual_coils is not None:
+            compared_with = CoilCompression(self.virtual_coils)(measurement)
         noise = noise_level(measurement) if self.stop == "noise" else None
         started = time.perf_counter()
 
@@ -352,33 +351,21 @@ class AdaptedAtTestTime:
                 started += taken
             return error
 
-        best, best_step, best_weights, waited = float("inf"), 0, _weights(network), 0
-        look_seconds = 0.0
+        best, look_seconds = _Best(network), 0.0
         for step in range(self.steps + 1):
             out_of_time = budget.left < step_seconds + look_seconds
             if step % self.check_every == 0 or step == self.steps or out_of_time:
                 error, taken = timed(lambda: look(step))  # noqa: B023
                 look_seconds = max(look_seconds, taken)
-                if error < best:
-                    best, best_step, best_weights, waited = error, step, _weights(network), 0
-                else:
-                    waited += 1
+                best.see(error, step)
                 out_of_time = budget.left < step_seconds + look_seconds
-            is_explained = self.stop == "noise" and best <= 1
-            if is_explained or waited >= self.patience or step == self.steps or out_of_time:
+            is_explained = self.stop == "noise" and best.error <= 1
+            if is_explained or best.waited >= self.patience or step == self.steps or out_of_time:
                 break
             step_begun = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate * min(1.0, (step + 1) / max(self.warm_up, 1))
-            chosen = _draw(measurement.kspace.shape[0], self.batch_slices, generator)
-            part, target = (each.take(chosen.tolist()).to(device) for each in (measurement, compared_with))
-            fit = folds.fit[chosen].to(device)
-            seen = hide(fit, candidates[chosen].to(device), self.hidden_share, generator)
-            part, target = self._bands((part, target), generator)
-            compared = fit & ~seen if self.fitted == "hidden" else fit
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-                image = network(seen_through(part, seen))
-            loss = fold_error(image, target, compared).mean()
+            loss = self._loss(network, (measurement, compared_with), folds.fit, candidates, generator)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(moving, self.clip)
@@ -386,8 +373,28 @@ class AdaptedAtTestTime:
             if self.trust_radius is not None:
                 project(moving, origin, self.trust_radius)
             step_seconds = max(step_seconds, time.perf_counter() - step_begun)
-        network.load_state_dict(best_weights)
-        return network.eval(), best_step
+        best.restore()
+        return network.eval(), best.step
+
+    def _loss(
+        self,
+        network: nn.Module,
+        given: tuple[Measurement, Measurement],
+        fit: Mask,
+        candidates: Mask,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Of a few slices drawn anew; `given` is what the network sees, and what its image has to fit."""
+        chosen = torch.randperm(given[0].kspace.shape[0], generator=generator)[: self.batch_slices]
+        device = next(network.parameters()).device
+        part, target = (each.take(chosen.tolist()).to(device) for each in given)
+        fitted = fit[chosen].to(device)
+        seen = hide(fitted, candidates[chosen].to(device), self.hidden_share, generator)
+        part, target = self._bands((part, target), generator)
+        compared = fitted & ~seen if self.fitted == "hidden" else fitted
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            image = network(seen_through(part, seen))
+        return fold_error(image, target, compared).mean()
 
     def _opened(self, network: nn.Module, is_fresh: bool) -> list[nn.Parameter]:
         """The weights that move; a neighbour's network has them open, and added where some are added."""
@@ -454,34 +461,24 @@ def seconds_a_slice(method: InBatches, measurement: Measurement) -> float:
     return timed(lambda: method(measurement.take(few)))[1] / len(few)
 
 
-def on_virtual_coils(measurement: Measurement, n_virtual: int) -> Measurement:
-    """K-space and coil maps of each slice's principal coils: the same forward model of fewer coils.
+class _Best:
+    """The weights of the look with the lowest error so far."""
 
-    Raises
-    ------
-    ValueError
-        If there is no calibration block to fit them on, or there are fewer coils than asked for.
-    """
-    name, n_coils = measurement.name, measurement.kspace.shape[-3]
-    if measurement.calibration.is_empty or n_virtual > n_coils:
-        raise ValueError(
-            f"{name}: {n_coils} coils and a calibration block of {measurement.calibration.shape} samples; "
-            f"virtual_coils is {n_virtual} and needs a block and as many coils"
-        )
-    combination = principal_combination(calibration_block(measurement).flatten(-2), n_virtual)
-    return replace(
-        measurement,
-        kspace=torch.einsum(
-            "bvc,bcyx->bvyx", combination, torch.where(measurement.mask, measurement.kspace, 0)
-        ),
-        maps=torch.einsum("bvc,bscyx->bsvyx", combination, measurement.maps),
-        noise_covariance=None,
-    )
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.error, self.step, self.waited = float("inf"), 0, 0
+        self._weights = self._copied()
 
+    def see(self, error: float, step: int) -> None:
+        """Keep the network's weights if their error is the lowest; else count one more look without."""
+        if error < self.error:
+            self.error, self.step, self.waited, self._weights = error, step, 0, self._copied()
+        else:
+            self.waited += 1
 
-def _draw(n_items: int, batch: int, generator: torch.Generator) -> Tensor:
-    return torch.randperm(n_items, generator=generator)[:batch]
+    def restore(self) -> None:
+        """Give the network its best weights back."""
+        self.network.load_state_dict(self._weights)
 
-
-def _weights(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    def _copied(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}

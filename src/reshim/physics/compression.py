@@ -33,7 +33,9 @@ class CoilCompression:
 
     @torch.no_grad()
     def __call__(self, measurement: Measurement) -> Measurement:
-        """Return the measurement of the virtual coils, without maps, which belonged to the others.
+        """Return the measurement of the virtual coils, and their maps where the coils' own were known.
+
+        The geometric form returns no maps: each row of the image has coils of its own.
 
         Raises
         ------
@@ -56,13 +58,17 @@ class CoilCompression:
             combination = aligned(row_combinations(to_image(block, (-2,)), self.n_virtual))
             kspace = to_kspace(torch.einsum("...yvc,...cyx->...vyx", combination, hybrid), (-2,))
             covariance = None if covariance is None else torch.eye(self.n_virtual).to(covariance)
+            maps = None
         else:
             combination = principal_combination(block.flatten(-2), self.n_virtual)
             kspace = torch.einsum("...vc,...cyx->...vyx", combination, acquired)
             # Items have combinations of their own; one covariance cannot hold them all unless they are one.
             one = combination.reshape(-1, *combination.shape[-2:])
             covariance = one[0] @ covariance @ one[0].mH if covariance is not None and len(one) == 1 else None
-        return replace(measurement, kspace=kspace, maps=None, noise_covariance=covariance)
+            maps = measurement.maps
+            if maps is not None:
+                maps = torch.einsum("...vc,...scyx->...svyx", combination, maps)
+        return replace(measurement, kspace=kspace, maps=maps, noise_covariance=covariance)
 
 
 def principal_combination(
