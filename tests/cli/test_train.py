@@ -16,6 +16,7 @@ from reshim.catalog import Catalog
 from reshim.cli import main
 from reshim.cli import train as command
 from reshim.cli.training_options import FLAGS, STOP, settings_without_flag
+from reshim.cli.training_plan import scans_of
 from reshim.errors import UserError
 from reshim.physics.fourier import to_kspace
 from reshim.training.cache import Cache
@@ -335,7 +336,7 @@ def test_shares_of_the_subjects_for_all_filters_or_for_each(catalog, tmp_path):
 def test_each_seed_draws_nested_subsets_of_its_own(catalog):
     def drawn(share, seed):
         asked = Namespace(catalog=catalog, where=["true"], weight=None, subset=[share], seed=seed)
-        (group,), _ = command.scans_of(Catalog.read(catalog), asked)
+        (group,), _ = scans_of(Catalog.read(catalog), asked)
         return tuple(record.scan_id for record in group.records)
 
     first = nested_subset(Catalog.read(catalog).part("train").records(), 1 / 3)

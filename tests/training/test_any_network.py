@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from reshim.cli import train as command
+from reshim.cli import training_plan as command
 from reshim.errors import UserError
 from reshim.networks import NETWORKS
 from reshim.training import OBJECTIVES

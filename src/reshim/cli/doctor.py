@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reshim.cli.train import add_plan, bounds_of, network_of, scans_of, settings_of
+from reshim.cli.training_plan import add_plan, bounds_of, network_of, scans_of, settings_of
 from reshim.errors import UserError
 
 if TYPE_CHECKING:
