@@ -6,7 +6,7 @@ Claim   a noise metric of a scan correlates with the score of its reconstruction
         by a metric and training on the worse half give models that differ. What was published is asked of
         MRQy's own metrics, with their faults; the corrected ones stand beside.
 Data    knees (PD and PD-FS, 3 and 1.5 T) as simulated; metrics of the fully sampled magnitude.
-Cost    about 25 minutes on one core; --tiny: about a minute.
+Cost    about 30 minutes of one core; --tiny: about a minute.
 Run     reshim study iqm-reconstruction
 """
 

@@ -6,7 +6,7 @@ Claim   metrics correlate with Dice; networks of the better half by inhomogeneit
         worse half by PSNR outline better than those of the other half: by MRQy's own metrics, as published,
         and by the corrected ones; and what does undersampling cost?
 Data    simulated brains with large lesions (FLAIR, 3 and 1.5 T); metrics of the fully sampled magnitude.
-Cost    about 45 minutes on one core; --tiny: two minutes. Needs the extra ``segmentation`` (MONAI).
+Cost    about 26 minutes of one core; --tiny: two minutes. Needs the extra ``segmentation`` (MONAI).
 Run     reshim study iqm-segmentation [--with METHOD ...]: what is outlined in images of these, too
 """
 

@@ -8,7 +8,7 @@ Data    knees (PD-FS) and brains (FLAIR) at 3 T, each subject without and with s
         with the findings of fastMRI+ as FOLDER/annotations*.csv and, as FOLDER/reviewed*.csv, its lists of
         the scans that were looked at. Without them, a catalog's healthy scans lie in folders ``healthy`` and
         the others in folders ``lesions``. Simulated test subjects are many, because few have a large lesion.
-Cost    about 49 minutes on one core; --tiny: under a minute.
+Cost    about 37 minutes of one core; --tiny: under a minute.
 Run     reshim study pathology
 """
 

@@ -10,7 +10,7 @@ Data    simulated knees under PD at 3 T (training, fitting, calibration, test) a
         T1 brains met by a network of T2, and PD knees at 1.5 T by one of PD-FS, in volumes of as many slices
         as those networks were trained on; all others are slices. Of a catalog, the knees' validation subjects
         for fitting and calibration, their test subjects and those of the others.
-Cost    about 24 minutes on one core, some networks trained by other studies; --tiny: about a minute.
+Cost    about 37 minutes of one core, some networks trained by other studies; --tiny: about a minute.
 Run     reshim study shift-alarm
 """
 
