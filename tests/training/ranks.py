@@ -71,7 +71,7 @@ SCENARIOS: dict[str, Callable[[Path, int], None]] = {
     "stop in an epoch": lambda out, rank: stopped(out, rank, "unet-tiny"),
     "stop at its end": lambda out, rank: stopped(out, rank, "unet-tiny", at_end=True),
     "stop sharded": lambda out, rank: stopped(out, rank, "unrolled-tiny", shards=True),
-    "whole": lambda out, rank: run(out, "unet-tiny"),
+    **{f"whole {name}": lambda out, rank, name=name: run(out, name) for name in TINY},
 }
 
 

@@ -21,11 +21,11 @@ NETWORKS = ("unet-tiny", "varnet-tiny", "vit-tiny", "unrolled-tiny")
 SCENARIOS = (
     *(f"shard {name}" for name in NETWORKS),
     "shard ssdu",
-    "whole",
+    "whole unet-tiny",
     "stop in an epoch@cut",
-    "whole@cut",
+    "whole unet-tiny@cut",
     "stop at its end@late",
-    "whole@late",
+    "whole unet-tiny@late",
     "stop sharded",
 )
 
@@ -33,8 +33,17 @@ SCENARIOS = (
 @pytest.fixture(scope="module")
 def several(tmp_path_factory):
     """The runs of two processes each, and how the processes ended."""
-    out = tmp_path_factory.mktemp("several")
-    words = [sys.executable, str(SCRIPT), str(out), *SCENARIOS]
+    return pairs_of(SCENARIOS, tmp_path_factory.mktemp("several"))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The same of two processes that each hold all weights."""
+    return pairs_of([f"whole {network}" for network in NETWORKS], tmp_path_factory.mktemp("two"))
+
+
+def pairs_of(scenarios, out):
+    words = [sys.executable, str(SCRIPT), str(out), *scenarios]
     done = subprocess.run(words, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     return out, json.loads(done.stdout), done.stderr[-3000:]
@@ -55,6 +64,15 @@ def ranks(toy):
 def curve(folder):
     lines = RunFolder(folder).read_log("epoch")
     return [line["loss"] for line in lines] + [line["validation"]["score"] for line in lines]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_two_processes_have_the_loss_curve_of_one_at_equal_batch(network, two, ranks, tmp_path):
+    out, statuses, said = two
+    assert statuses[f"whole {network}"] == [0, 0], said
+    ranks.run(tmp_path / "alone", network)
+    assert len(curve(tmp_path / "alone")) == 4
+    assert curve(out / f"whole {network}") == pytest.approx(curve(tmp_path / "alone"), rel=1e-5)
 
 
 @pytest.mark.slow
@@ -95,12 +113,12 @@ def test_an_unrolled_network_learns_from_undersampled_scans_with_its_weights_dea
 @pytest.mark.slow
 @pytest.mark.parametrize(("asked", "folder"), [("stop in an epoch", "cut"), ("stop at its end", "late")])
 def test_all_leave_when_one_is_asked_to_and_go_on_with_the_same_bits(asked, folder, several):
-    out, statuses, said = several
+    (out, statuses, said), whole = several, "whole unet-tiny"
     assert statuses[f"{asked}@{folder}"] == [143, 143], said
-    assert statuses[f"whole@{folder}"] == statuses["whole"] == [0, 0], said
-    weights = [load_file(out / name / "model.safetensors") for name in ("whole", folder)]
+    assert statuses[f"{whole}@{folder}"] == statuses[whole] == [0, 0], said
+    weights = [load_file(out / name / "model.safetensors") for name in (whole, folder)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert curve(out / folder) == curve(out / "whole")
+    assert curve(out / folder) == curve(out / whole)
 
 
 @pytest.mark.slow
