@@ -10,6 +10,10 @@ our side is in bfloat16, theirs in float32; what that costs is the question of `
 `--compile` our side as it is against our side with compiled cores, as `reshim train --compile` has them (2 is
 twice as fast compiled), and apart from it the seconds that the first call takes longer.
 
+Beside each job stands its roof: the seconds that its convolutions and products would take at the rate of one
+large product of matrices in float32, the best of a few in the same process; Fourier transforms, norms and
+whatever moves data are not in it. `roof_share` is the roof over our seconds.
+
 Both sides run with the C library told to keep freed memory, which by itself is worth 1.5 times at batch 4. On
 a busy machine read `cpu_ratio`, with `--threads 1`.
 """
@@ -35,6 +39,7 @@ from fastmri.losses import SSIMLoss  # noqa: E402
 from fastmri.models import Unet  # noqa: E402
 from fastmri.models import VarNet as FastmriVarNet  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from reshim.networks.unet import UNetCore  # noqa: E402
 from reshim.networks.varnet import VarNet  # noqa: E402
@@ -135,6 +140,20 @@ def compare(theirs: Callable[[], Tensor], ours: Callable[[], Tensor], pairs: int
     }
 
 
+def product_rate(size: int = 2048, times: int = 5) -> float:
+    """Operations a second of a large product of matrices in single precision, at best."""
+    left, right = torch.randn(2, size, size).unbind()
+    return 2 * size**3 / min(timed(lambda: left @ right)[0] for _ in range(times + 1))
+
+
+def roof_of(run: Callable[[], Tensor], rate: float, seconds: float) -> dict[str, float]:
+    """Seconds of a job's convolutions and products at a rate, and their share of what it took."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    roof = counter.get_total_flops() / rate
+    return {"roof_s": round(roof, 4), "roof_share": round(roof / seconds, 3)}
+
+
 def compiled(
     make: Callable[[], tuple[Side, Side]],
     as_job: Callable[[Side], Callable[[], Tensor]],
@@ -207,8 +226,11 @@ def main() -> None:
         elif arguments.compile:
             result = compiled(make, as_job, arguments.pairs, wrap)
         else:
-            theirs, ours = make()
-            result = compare(as_job(theirs), wrap(as_job(ours)), arguments.pairs)
+            theirs, ours = (as_job(side) for side in make())
+            rates = [product_rate()]
+            result = compare(theirs, wrap(ours), arguments.pairs)
+            rates.append(product_rate())
+            result |= roof_of(ours, max(rates), result["ours_s"])
         precision = "bf16" if arguments.bf16 else "float32"
         shape = {
             "precision": precision,
