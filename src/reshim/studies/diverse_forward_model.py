@@ -8,7 +8,8 @@ Claim   one network of 2x, 4x and 8x is within 0.003 SSIM (U-net, unrolled; ViT 
         of three rates at 3x and 6x, nor one of both arrays through 8 coils.
 Data    brains T2 at 3 T under each rate and mask, through 16 coils; and through 12 and 8, all else as it
         was. In a catalog, arrays of 15 and more, of 10 to 14, and of fewer.
-Cost    about 69 minutes on one core, some networks trained by other studies; --tiny: minutes.
+Cost    about 76 minutes of one core, half of it on two (--processes 2), some networks trained by other
+        studies; --tiny: minutes.
 Run     reshim study diverse-forward-model
 """
 
