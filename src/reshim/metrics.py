@@ -19,7 +19,6 @@ import torch.nn.functional as F  # noqa: N812  the name the field uses
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from reshim.physics.one_each import one_each
 from reshim.types import RealImage
 
 Scores = Float[Tensor, "*batch"]
@@ -42,9 +41,13 @@ def ssim_map(image: RealImage, reference: RealImage, data_range: Tensor) -> Tens
             f"{image.shape[-2]}x{image.shape[-1]}; enlarge the region"
         )
     image, reference = torch.broadcast_tensors(image, reference)
-    differentiable = torch.is_grad_enabled() and (image.requires_grad or reference.requires_grad)
-    make = _ssim_map if differentiable or image.ndim > 2 else _ssim_map_in_place
-    return make(image, reference, data_range[..., None, None])
+    scale = data_range[..., None, None]
+    if image.ndim == 3 and not (torch.is_grad_enabled() and (image.requires_grad or reference.requires_grad)):
+        # A slice at a time stays in the processor's cache.
+        scales = scale.expand(len(image), 1, 1)
+        parts = zip(image, reference, scales, strict=True)
+        return torch.stack([_ssim_map_in_place(*part) for part in parts])
+    return _ssim_map(image, reference, scale)
 
 
 def _ssim_map(image: Tensor, reference: Tensor, scale: Tensor) -> Tensor:
@@ -103,21 +106,6 @@ def _box_sum(values: Tensor, axis: int) -> Tensor:
 
 def ssim(image: RealImage, reference: RealImage, data_range: Tensor, region: Region | None = None) -> Scores:
     """Mean of the SSIM map; with a region, its mean over the windows centred in the region."""
-    image, reference = torch.broadcast_tensors(image, reference)
-    if image.ndim == 3 and not (torch.is_grad_enabled() and (image.requires_grad or reference.requires_grad)):
-        # A slice at a time stays in the processor's cache, and its many short steps with one thread.
-        ranges = data_range.expand(len(image))
-        regions = None if region is None else region.expand(image.shape)
-
-        def of_slice(number: Tensor) -> Tensor:
-            own = None if regions is None else regions[number]
-            return _mean_ssim(image[number], reference[number], ranges[number], own)
-
-        return torch.stack(list(one_each(of_slice, torch.arange(len(image), device=image.device))))
-    return _mean_ssim(image, reference, data_range, region)
-
-
-def _mean_ssim(image: Tensor, reference: Tensor, data_range: Tensor, region: Tensor | None) -> Tensor:
     values = ssim_map(image, reference, data_range)
     if region is None:
         return values.mean((-2, -1))

@@ -1,8 +1,8 @@
-"""A volume's slices dealt out: each to one thread, as many at a time as there are threads.
+"""Decompositions of many small matrices: each by one thread, as many at a time as there are threads.
 
-Threads that share a slice wait for each other at the end of every short step, and LAPACK's at every column of
-a matrix. Beside other work on the same cores two threads take a hundred times as long for a calibration block
-as one does, and nine times the processor's time for an SSIM (LOG.md, 2026-11-23).
+LAPACK lets its threads wait for each other at every column of a matrix. Beside other work on the same cores,
+two threads take a hundred times as long for a calibration block as one does (LOG.md, 2026-11-23); so no
+matrix is given more than one, and a volume's slices are dealt out.
 """
 
 from collections.abc import Callable, Iterator
