@@ -44,6 +44,20 @@ SCHEMA = pa.schema(
     ]
 )
 
+RECORDED = (
+    "scan_id",
+    "dataset",
+    "data_kind",
+    "subject",
+    "split",
+    "view",
+    "anatomy",
+    "contrast",
+    "vendor",
+    "field_tesla",
+)
+"""Columns that the scan's record knows."""
+
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as Parquet, beside first and then renamed. A column that a row lacks is null."""

@@ -31,6 +31,7 @@ from reshim.metrics import support
 from reshim.physics.espirit import espirit_maps
 from reshim.physics.fourier import center_crop, to_image, to_kspace
 from reshim.physics.masks import evaluation_seed
+from reshim.rows import RECORDED
 from reshim.scans import load
 from reshim.seeds import generator_of
 from reshim.types import Acquisition, Image, Reconstructor, ScanRecord
@@ -150,21 +151,7 @@ def _rows(
     changed, true, window = feature.put_into(acquisition)
     seed = evaluation_seed(Path(record.path).name)
     pair = [evaluation.estimate(measure(one, evaluation.scheme, seed)) for one in (changed, acquisition)]
-    about = {
-        name: getattr(record, name)
-        for name in (
-            "scan_id",
-            "dataset",
-            "data_kind",
-            "subject",
-            "split",
-            "view",
-            "anatomy",
-            "contrast",
-            "vendor",
-            "field_tesla",
-        )
-    }
+    about = {name: getattr(record, name) for name in RECORDED}
     sampled = sampling_of(pair[0], evaluation.scheme)
     sampling = {
         "mask": sampled.mask,

@@ -22,6 +22,7 @@ from reshim.physics.fourier import center_crop
 from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
 from reshim.robustness.disturbance import Disturbance
+from reshim.rows import RECORDED
 from reshim.scans import load, load_reference
 from reshim.scans.boxes import Annotations, Box, simulated_boxes
 from reshim.types import Acquisition, MapEstimator, Measurement, Outcome, Reconstructor, ScanRecord
@@ -205,16 +206,7 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     measurement = prepared.measurement
     about = {
-        "scan_id": record.scan_id,
-        "dataset": record.dataset,
-        "data_kind": record.data_kind,
-        "subject": record.subject,
-        "split": record.split,
-        "view": record.view,
-        "anatomy": record.anatomy,
-        "contrast": record.contrast,
-        "vendor": record.vendor,
-        "field_tesla": record.field_tesla,
+        **{name: getattr(record, name) for name in RECORDED},
         "mask": prepared.sampling.mask,
         "acceleration": prepared.sampling.acceleration,
         "effective_acceleration": prepared.sampling.effective_acceleration,

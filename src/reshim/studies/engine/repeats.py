@@ -22,6 +22,7 @@ from reshim.physics.fourier import to_image, to_kspace
 from reshim.physics.maps import default_estimator
 from reshim.physics.masks import evaluation_seed
 from reshim.physics.noise_level import noise_level
+from reshim.rows import RECORDED
 from reshim.seeds import generator_of
 from reshim.types import Acquisition, Image, Measurement, RealImage, Reconstructor, ScanRecord
 
@@ -167,21 +168,6 @@ def maps_of(
         {name: torch.where(echoes.body, rate, 0).clamp_min(0) for name, rate in rates.items()},
         {name: _median((rate - truth).abs(), echoes.body) for name, rate in rates.items()},
     )
-
-
-RECORDED = (
-    "scan_id",
-    "dataset",
-    "data_kind",
-    "subject",
-    "split",
-    "view",
-    "anatomy",
-    "contrast",
-    "vendor",
-    "field_tesla",
-)
-"""Columns of the rows that the scan's record knows."""
 
 
 def sampling_facts(measurement: Measurement, repeats: Repeats) -> dict[str, Any]:
