@@ -183,6 +183,13 @@ def test_the_mvue_reference_of_clean_data_is_the_image():
     assert (made - image)[inside].abs().max() < 0.05
 
 
+@pytest.mark.parametrize("target", ["rss", "mvue"])
+def test_the_reference_of_no_slices_is_empty(target):
+    whole = scan()
+    nothing = dataclasses.replace(whole, kspace=whole.kspace[:0])
+    assert reference(nothing, target).shape == (0, *reference(whole, target).shape[1:])
+
+
 def test_a_fully_sampled_measurement_holds_everything():
     acquisition = scan()
     measurement = fully_sampled(acquisition)

@@ -199,8 +199,12 @@ def reference(acquisition: Acquisition, target: Target = "mvue") -> Float[Tensor
     def of_slice(kspace: Tensor) -> Tensor:
         return combined(torch.where(acquisition.acquirable[0], kspace, 0))
 
+    items, _, *size = acquisition.kspace.shape
+    image = acquisition.kspace.real.new_empty((items, *size))
     # Slice by slice: a volume's coil images and maps beside it would take several times its memory.
-    return center_crop(torch.stack(list(one_each(of_slice, acquisition.kspace))), acquisition.crop)
+    for number, magnitude in enumerate(one_each(of_slice, acquisition.kspace)):
+        image[number] = magnitude
+    return center_crop(image, acquisition.crop)
 
 
 def _root_sum_of_squares(kspace: Complex[Tensor, "coil row column"]) -> Float[Tensor, "row column"]:

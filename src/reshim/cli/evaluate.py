@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from reshim.cli.adapting import add_adapting
 from reshim.errors import UserError
-from reshim.methods import SELF_TRAINED, run_named
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -203,6 +202,7 @@ def _compared(rows: Path, compare_to: str) -> str:
 
 def runs_behind(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Settings of every RUN among the METHOD names, one that only lends its weights included."""
+    from reshim.methods import SELF_TRAINED, run_named
     from reshim.training.run_folder import RunFolder
 
     parts = (name.partition(":") for name in names)
