@@ -116,11 +116,20 @@ def test_the_claims_of_each_study_are_told_on_its_own_shift(name):
     assert closed == dict.fromkeys(closed, "holds")
     opened = verdicts(adapted=0.82, reconciled=0.83)
     none = verdicts(adapted=0.80, target=0.80, reconciled=0.80)
+    poor = verdicts(adapted=0.895, many=0.79)
+    assert [ident for ident in poor if "many" in ident] == [
+        f"{question}-{kind.name.lower().replace('-', '')}"
+        for kind in shift.kinds
+        for question in ("many", "left-many")
+        if shift.many
+    ]
     for ident in closed:
         question = ident.split("-")[0]
         if question in ("share", "reconciled"):
             assert (opened[ident], none[ident]) == ("contradicted", "unanswered"), ident
-        elif question in ("fit", "left") and "many" not in ident:
+        elif "many" in ident:
+            assert poor[ident] == "contradicted", ident
+        elif question in ("fit", "left"):
             assert opened[ident] == "contradicted", ident
         elif question == "gap":
             assert (opened[ident], none[ident]) == ("holds", "contradicted"), ident

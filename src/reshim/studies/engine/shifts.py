@@ -108,7 +108,7 @@ class Shift:
     """Published gap and share of a kind's network, one slice each."""
 
     many: bool = True
-    """Whether the first kind's network of `MANY`, adapted too, stands beside."""
+    """Whether each kind's network of `MANY`, adapted too, stands beside."""
 
     def claims(self) -> tuple[Claim, ...]:
         """Gap and share of every kind, and that nothing is lost at home."""
@@ -196,7 +196,7 @@ class Shift:
                 ),
             ),
         )
-        return (*claims, *self._claims_of_many(kind)) if MANY in self.parts_of(kind) else claims
+        return (*claims, *self._claims_of_many(kind)) if self.many else claims
 
     def _claims_of_many(self, kind: Kind) -> tuple[Claim, ...]:
         ending = kind.name.lower().replace("-", "")
@@ -233,7 +233,7 @@ class Shift:
     def _run(self, study: Study, kind: Kind) -> None:
         away: dict[str, Reconstructor] = {}
         home: dict[str, Reconstructor] = {}
-        for part in self.parts_of(kind):
+        for part in self.parts:
             supervised, joint = pair(study, kind, part)
             methods = home if part is self.source else away
             steps = 4 if study.tiny else kind.steps
@@ -247,14 +247,15 @@ class Shift:
             methods[kind.of(part, UNGUARDED)] = Reconciled(fit, train_seed=joint.train_seed)
         for test, methods in ((self.source, home), (self.target, {**home, **away})):
             study.compare(methods, test.where, _scored(test), test=test.label)
-            for part in self.parts_of(kind) if test is self.target else (self.source,):
+            for part in self.parts if test is self.target else (self.source,):
                 before, without, guarded = (kind.of(part, end) for end in (RECONCILED, UNGUARDED, ADAPTED))
                 keep_guarded(study, before, without, guarded, test.label)
 
-    def parts_of(self, kind: Kind) -> tuple[Distribution | Several, ...]:
-        """What networks of a kind are trained on."""
+    @property
+    def parts(self) -> tuple[Distribution | Several, ...]:
+        """What networks of every kind are trained on."""
         own = (self.source, self.target)
-        return (*own, MANY) if self.many and kind is self.kinds[0] else own
+        return (*own, MANY) if self.many else own
 
     @property
     def distributions(self) -> tuple[Distribution, ...]:
@@ -266,7 +267,7 @@ class Shift:
         own = tuple(
             kind.of(part, ending)
             for kind in self.kinds
-            for part in self.parts_of(kind)
+            for part in self.parts
             for ending in ("", RECONCILED, JOINT, FITTED, UNGUARDED, ADAPTED)
         )
         return (wavelet_of(self.source), wavelet_of(self.target), *own)
@@ -288,7 +289,7 @@ class Shift:
             bar("… fitted to each scan", kind.of(self.source, FITTED), "adapted"),
             bar("… fitted and reconciled", kind.of(self.source, UNGUARDED), "adapted"),
             bar("… the same behind the guard", kind.of(self.source, ADAPTED), "adapted"),
-            *(many if MANY in self.parts_of(kind) else ()),
+            *(many if self.many else ()),
             bar("trained on Q", kind.of(self.target), "target"),
             bar("… reconciled", kind.of(self.target, RECONCILED)),
             bar("trained on Q, joint, behind the guard", kind.of(self.target, ADAPTED)),
