@@ -98,10 +98,25 @@ def test_looks_at_a_closed_fit_see_reconciled_images_and_the_one_that_is_handed_
 def test_each_way_of_fitting_can_be_made_and_is_on_the_page(tiny):
     joint, supervised = (Trained(Gain(gain), {"training": {"seed": 0}}) for gain in (0.6, 0.7))
     ways = ways_of_fitting.variants(joint, supervised, tiny, steps=4, check_every=2)
+    starts = ways_of_fitting.other_starts(joint, joint, supervised, tiny, steps=4, check_every=2)
     plain = ways_of_fitting.without_network(L1Wavelet(), tiny)
-    assert tuple(plain) == ways_of_fitting.NETWORKLESS
-    assert (*ways, *plain) == ((*ways_of_fitting.TIMED, *plain) if tiny else ways_of_fitting.METHODS)
-    assert all(isinstance(make(lambda *_: None), tracing.Fit) for make in (ways | plain).values())
+    assert (tuple(starts), tuple(plain)) == (ways_of_fitting.STARTED, ways_of_fitting.NETWORKLESS)
+    made = {**ways, **starts, **plain}
+    assert set(made) <= set(ways_of_fitting.METHODS)
+    assert set(ways) == (
+        set(ways_of_fitting.TIMED) if tiny else set(ways_of_fitting.METHODS) - {*starts, *plain}
+    )
+    assert all(isinstance(make(lambda *_: None), tracing.Fit) for make in made.values())
+
+
+def test_other_starts_are_fitted_from_the_network_that_they_name():
+    many, released, supervised = (Trained(Gain(gain), {"training": {"seed": 0}}) for gain in (0.5, 0.6, 0.7))
+    starts = ways_of_fitting.other_starts(many, released, supervised, True, steps=4, check_every=2)
+    for name, make in starts.items():
+        wanted = many if "many protocols" in name else released
+        fit = make(lambda *_: None)
+        assert isinstance(fit, ReferenceAdaptation) == name.startswith("reference"), name
+        assert getattr(fit, "base", getattr(fit, "network", None)) is wanted.network, name
 
 
 def test_the_wavelet_method_is_traced_with_one_look_and_longer_with_more_iterations():
@@ -166,7 +181,7 @@ def test_ways_without_a_network_are_judged_by_the_same_reference_and_drawn_besid
     plain = {ways_of_fitting.WAVELET: Reaches(0.9)}
     for _ in range(2):
         levels = ttt_cost._try(study, scan, ways, joint)
-        ttt_cost._try_plain(study, scan, plain, L1Wavelet(), levels)
+        ttt_cost._try_more(study, scan, plain, levels, None, L1Wavelet())
     assert levels == [0.8, 0.8]
     assert [way.level for way in traced] == [0.8, 0.7, 0.9], "what was traced once is not traced again"
     reached = {

@@ -37,16 +37,17 @@ from reshim.studies.engine import lab
 from reshim.studies.engine.guarded import keep_guarded
 from reshim.studies.engine.lab import EVALUATION, SHOWN, Distribution, on
 from reshim.studies.engine.study import Study
-from reshim.training.joint import Joint
+from reshim.training.joint import Joint, ReleasedJoint
 from reshim.training.objectives import Supervised
 from reshim.training.run_folder import Trained
 from reshim.training.settings import TrainingSettings
 from reshim.types import Reconstructor
 
-JOINT, RECONCILED = ", joint", ", reconciled"
+JOINT, RELEASED, RECONCILED = ", joint", ", joint as released", ", reconciled"
 FITTED, UNGUARDED, ADAPTED = ", fitted", ", fitted and reconciled", ", adapted"
-"""Endings of a method's name: trained with the joint objective; reconciled, no weight moved; the joint one
-fitted to each scan, by itself and reconciled; and what the guard makes of it, as ``--adapt volume`` does."""
+"""Endings of a method's name: trained with the joint objective, or as it was released; reconciled, no weight
+moved; the joint one fitted to each scan, by itself and reconciled; and what the guard makes of it, as
+``--adapt volume`` does."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,9 @@ class Kind:
 UNET = Kind("U-net", "unet-tiny", {"input": "complex", "start": "sense"}, 20, 300)
 VARNET = Kind("VarNet", "varnet-tiny", lab.SETTINGS["varnet-tiny"], 12, 100)
 KINDS = (UNET, VARNET)
+
+CORRECTED = Joint(supervised=Supervised("ssim+l1"))
+"""The joint objective of the fits here."""
 
 CLOSED = 0.8
 """Share of the gap that every shift has to reach."""
@@ -365,18 +369,30 @@ def pair(study: Study, kind: Kind, part: Distribution | Several) -> tuple[Traine
     Joint training goes on from the supervised weights for half as long: begun anew, the joint objective was
     0.06 SSIM behind on validation subjects after the same 20 epochs, and no fit makes that good.
     """
-    first = supervised(study, kind, part)
+    return supervised(study, kind, part), _jointly(study, kind, part, JOINT, CORRECTED)
+
+
+def as_released(study: Study, kind: Kind, part: Distribution | Several) -> Trained:
+    """The second network of `pair`, which has been asked for, with the joint loss as it was released.
+
+    Budget, start, target and rate are those of the pair.
+    """
+    return _jointly(study, kind, part, RELEASED, ReleasedJoint())
+
+
+def _jointly(
+    study: Study, kind: Kind, part: Distribution | Several, ending: str, objective: Joint | ReleasedJoint
+) -> Trained:
     settings, where = _training(study, kind, part, -(-_epochs(study, kind, part) // 2))
-    second = study.train(
-        kind.of(part, JOINT),
+    return study.train(
+        kind.of(part, ending),
         kind.network,
         where,
-        replace(settings, objective=Joint(supervised=Supervised("ssim+l1"))),
+        replace(settings, objective=objective),
         network_settings=kind.settings,
         start=kind.of(part),
         fallback=kind.of(part),
     )
-    return first, second
 
 
 def _training(

@@ -27,15 +27,21 @@ WAVELET, LONG_WAVELET = "L1-wavelet", f"L1-wavelet, {LONGER} times the iteration
 
 NETWORKLESS = (WAVELET, LONG_WAVELET)
 
+FROM_MANY, FROM_RELEASED = "reference, from many protocols", "reference, from the released joint loss"
+STARTED = (FROM_MANY, FROM_RELEASED, "volume, from many protocols", "volume, from the released joint loss")
+"""Fits of networks that were trained in another way."""
+
 METHODS = (
     REFERENCE,
     "reference, its paper's rate",
     "reference, mended",
     "reference, from supervised weights",
+    *STARTED[:2],
     RECONCILED,
     FAST,
     "volume",
     "volume, from supervised weights",
+    *STARTED[2:],
     "volume, last stage",
     "volume, affine",
     "volume, low rank",
@@ -66,6 +72,20 @@ def without_network(wavelet: L1Wavelet, tiny: bool) -> dict[str, Callable[[Any],
     }
 
 
+def other_starts(
+    many: Trained, released: Trained, supervised: Trained, tiny: bool, *, steps: int, check_every: int
+) -> dict[str, Callable[[Any], Fit]]:
+    """The reference and ours, from a network of many protocols and from one trained by the released loss."""
+    often = {"steps": steps, "check_every": check_every}
+    made: tuple[Callable[[Any], Fit], ...] = (
+        _reference(many, tiny, learning_rate=1e-4),
+        _reference(released, tiny, learning_rate=1e-4),
+        _ours(many, supervised, tiny, **often),
+        _ours(released, supervised, tiny, **often),
+    )
+    return dict(zip(STARTED, made, strict=True))
+
+
 def variants(
     joint: Trained, supervised: Trained, tiny: bool, *, steps: int, check_every: int
 ) -> dict[str, Callable[[Any], Fit]]:
@@ -75,17 +95,10 @@ def variants(
     """
 
     def reference(network: Trained = joint, **settings: Any) -> Callable[[Any], Fit]:
-        few = {"max_steps": 20, "window": 4} if tiny else {"max_steps": 1000}
-        return lambda look: ReferenceAdaptation(network.network, on_snapshot=look, **{**few, **settings})
+        return _reference(network, tiny, **settings)
 
     def ours(start: Trained = joint, **settings: Any) -> Callable[[Any], AdaptedAtTestTime]:
-        often: dict[str, Any] = {
-            "steps": 4 if tiny else steps,
-            "check_every": check_every,
-            "patience": steps,
-            "guarded": False,
-        }
-        return lambda look: fitted(start, supervised, tiny, on_snapshot=look, **{**often, **settings})
+        return _ours(start, supervised, tiny, **{"steps": steps, "check_every": check_every, **settings})
 
     made = {
         REFERENCE: reference(learning_rate=1e-4),
@@ -109,8 +122,21 @@ def variants(
         "volume, four virtual coils": ours(virtual_coils=4),
         "volume, stopped at the noise": ours(stop="noise"),
         "volume, in bfloat16": ours(bf16=True),
-        LEAD: ours(learning_rate=5e-4, steps=4 if tiny else 2000, check_every=50, patience=2000),
+        LEAD: ours(learning_rate=5e-4, steps=2000, check_every=50),
         "slice": ours(scope="slice"),
         "slice, from its neighbour": ours(scope="slice", from_neighbour=True),
     }
     return {name: made[name] for name in TIMED} if tiny else made
+
+
+def _reference(network: Trained, tiny: bool, **settings: Any) -> Callable[[Any], Fit]:
+    few = {"max_steps": 20, "window": 4} if tiny else {"max_steps": 1000}
+    return lambda look: ReferenceAdaptation(network.network, on_snapshot=look, **{**few, **settings})
+
+
+def _ours(
+    start: Trained, supervised: Trained, tiny: bool, *, steps: int, **settings: Any
+) -> Callable[[Any], AdaptedAtTestTime]:
+    """Unguarded, with every look taken; `fitted` makes few steps of it in the tiny form."""
+    often: dict[str, Any] = {"steps": 4 if tiny else steps, "patience": steps, "guarded": False}
+    return lambda look: fitted(start, supervised, tiny, on_snapshot=look, **{**often, **settings})
