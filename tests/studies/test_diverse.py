@@ -12,6 +12,7 @@ from reshim.report.blocks import ClaimsBlock
 from reshim.rows import read_rows
 from reshim.studies import STUDIES, recipe_of
 from reshim.studies.engine import lab
+from reshim.studies.engine.asked import Asked
 from reshim.studies.engine.crowd import one_of_each
 from reshim.studies.engine.diverse import Part, called
 from reshim.studies.engine.one_for_all import OneForAll
@@ -82,7 +83,7 @@ def test_a_small_study_of_one_network_runs_from_scans_to_page(tmp_path):
     recipe.embedded = lambda scale: replace(lab.embedded(*together.tests, scale=scale), subjects=4)
     recipe.run = lambda study: (together.run(study), together.run(study))
     recipe.page = lambda study: (ClaimsBlock(), *together.blocks(study))
-    result = run_study("small", recipe, tmp_path, scale=Scale.TINY)
+    result = run_study(Asked("small", recipe, tmp_path, scale=Scale.TINY))
     assert all(claim["value"] is not None for claim in result.claims)
     rows = read_rows(tmp_path / "rows.parquet")
     scored = {(row["method"], row["test"]) for row in rows.select(["method", "test"]).to_pylist()}

@@ -114,8 +114,9 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.errors import UserError
     from reshim.methods import checked_device
     from reshim.studies import STUDIES, recipe_of
+    from reshim.studies.engine.asked import Asked
     from reshim.studies.engine.beside import checked_processes, train_what_is_free
-    from reshim.studies.engine.run import question_of, run_study, study_of
+    from reshim.studies.engine.run import question_of, run_study
     from reshim.studies.engine.scale import Scale
 
     console = Console()
@@ -134,23 +135,25 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path("runs") / arguments.name
     shared = arguments.shared or (Path("runs/shared") if arguments.out is None else out)
     recipe = recipe_of(arguments.name)
-    asked = (
+    asked = Asked(
         arguments.name,
         recipe,
         out,
-        arguments.catalog,
-        Scale.TINY if arguments.tiny else Scale.FULL if arguments.full else Scale.EMBEDDED,
-        arguments.seed,
-        shared,
-        checked_device(arguments.device),
+        catalog=arguments.catalog,
+        scale=Scale.TINY if arguments.tiny else Scale.FULL if arguments.full else Scale.EMBEDDED,
+        seed=arguments.seed,
+        shared=shared,
+        device=checked_device(arguments.device),
+        seeds=arguments.seeds,
+        methods=arguments.methods,
+        options=arguments.options,
     )
     if arguments.train_only:
         checked_processes(recipe, 2)
-        train_what_is_free(study_of(*asked, seeds=arguments.seeds), recipe)
+        train_what_is_free(asked.study(), recipe)
         return 0
     with _ending_in_order():
-        processes = checked_processes(recipe, arguments.processes)
-        result = run_study(*asked, processes, arguments.seeds, arguments.methods, arguments.options)
+        result = run_study(asked, checked_processes(recipe, arguments.processes))
     table = Table("claim", "holds", "value", "95 % interval", "rule", box=None)
     for claim in result.claims:
         table.add_row(

@@ -10,10 +10,10 @@ from reshim.errors import UserError
 from reshim.studies import STUDIES, recipe_of
 from reshim.studies.engine import lab
 from reshim.studies.engine.alone import AtWork, alone
+from reshim.studies.engine.asked import Asked
 from reshim.studies.engine.beside import checked_processes, train_beside, train_what_is_free
 from reshim.studies.engine.diverse import Part
 from reshim.studies.engine.one_for_all import OneForAll
-from reshim.studies.engine.run import study_of
 from reshim.studies.engine.scale import Scale
 from reshim.studies.engine.study import Study
 
@@ -39,12 +39,12 @@ def test_who_does_not_wait_is_told(tmp_path):
 
 
 def test_what_another_process_trains_is_left_alone_and_found_afterwards(recipe, tmp_path, monkeypatch):
-    asked = ("small", recipe, tmp_path, None, Scale.TINY)
-    first = study_of(*asked)
+    asked = Asked("small", recipe, tmp_path, scale=Scale.TINY)
+    first = asked.study()
     TOGETHER.parts[0].train(first, "unet-tiny")
     (done,) = (tmp_path / "models").glob("unet*")
 
-    study = study_of(*asked)
+    study = asked.study()
     with alone(done):
         train_what_is_free(study, recipe)
     assert set(study.runs) == {"U-net: brain T2 3 T", "U-net: knee PD 3 T + brain T2 3 T",
@@ -54,7 +54,7 @@ def test_what_another_process_trains_is_left_alone_and_found_afterwards(recipe, 
 
     trained = []
     monkeypatch.setattr(Study, "_keep_curve", lambda study, label: trained.append(label))
-    last = study_of(*asked)
+    last = asked.study()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "models").glob("*/model.safetensors")}
     train_what_is_free(last, recipe)
     assert len(last.runs) == len(before) == 4
@@ -64,7 +64,7 @@ def test_what_another_process_trains_is_left_alone_and_found_afterwards(recipe, 
 
 def test_a_process_that_fails_leaves_its_work_to_the_study(recipe, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("reshim.studies.engine.beside.sys.executable", "false")
-    study = study_of("small", recipe, tmp_path, None, Scale.TINY)
+    study = Asked("small", recipe, tmp_path, scale=Scale.TINY).study()
     train_beside(study, recipe, ["study", "small"], processes=2)
     assert len(study.runs) == 4
     assert "trainings-2.log" in capfd.readouterr().err.replace("\n", "")

@@ -11,6 +11,7 @@ from reshim.errors import UserError
 from reshim.report.blocks import ClaimsBlock
 from reshim.studies import STUDIES, diverse_contrast, recipe_of
 from reshim.studies.engine import lab
+from reshim.studies.engine.asked import Asked
 from reshim.studies.engine.embedded import Need
 from reshim.studies.engine.needs import answerable, check_catalog, lacking, subjects
 from reshim.studies.engine.one_for_all import OneForAll
@@ -143,7 +144,7 @@ def test_what_was_left_out_stands_in_the_result_and_on_the_page(tmp_path, monkey
         ClaimsBlock(),
         *(b for q in answerable(study, recipe.QUESTIONS) for b in q.blocks(study)),
     )
-    result = run_study("made", recipe, tmp_path / "out", path, Scale.TINY)
+    result = run_study(Asked("made", recipe, tmp_path / "out", path, Scale.TINY))
     assert asked == ["knee"]
     assert [line.split(":")[0] for line in result.left_out] == ["question brain", "question flair-unseen"]
     assert "Left out" in result.page.read_text()

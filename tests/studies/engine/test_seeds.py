@@ -6,7 +6,7 @@ from tests.training.toy import record
 from reshim.catalog import Catalog
 from reshim.cli import main
 from reshim.studies import diverse_skew
-from reshim.studies.engine import lab, run
+from reshim.studies.engine import lab
 from reshim.studies.engine import study as module
 from reshim.studies.engine.diverse import Part, seeds_of
 from reshim.studies.engine.held_out import HeldOut
@@ -80,13 +80,6 @@ def test_what_trains_once_trains_as_often_as_it_is_asked_to(tmp_path, trained):
 def test_a_tiny_form_shows_two_trainings_at_most(tmp_path):
     tiny = Study("x", tmp_path, Catalog.__new__(Catalog), Scale.TINY, 0, tmp_path)
     assert (list(seeds_of(tiny, 3)), list(seeds_of(tiny))) == ([0, 1], [0])
-
-
-def test_the_processes_beside_are_asked_for_as_many(tmp_path):
-    command = run._train_only(study(tmp_path, seed=3, seeds=2), None)
-    assert command[command.index("--seeds") + 1] == "2"
-    assert command[command.index("--seed") + 1] == "3"
-    assert "--seeds" not in run._train_only(study(tmp_path), None)
 
 
 def test_seeds_are_refused_where_nobody_heeds_them(tmp_path, capsys):

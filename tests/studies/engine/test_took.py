@@ -17,6 +17,7 @@ from reshim.evaluation.rules import LowerBoundAbove
 from reshim.report.blocks import ClaimsBlock
 from reshim.rows import read_rows
 from reshim.studies.engine import lab, relations, took
+from reshim.studies.engine.asked import Asked
 from reshim.studies.engine.run import run_study
 from reshim.studies.engine.scale import Scale
 from reshim.studies.engine.study import Study
@@ -41,7 +42,7 @@ def run(folder, time, seconds, keys, scale=Scale.EMBEDDED):
         study.finished.append((key, {}))
         if not study.store.has(key):
             study.store.put(key, [{"value": 1.0}])
-    last = clock.note(study, None, before)
+    last = clock.note(study, Asked("made", recipe(), folder, scale=scale).form, before)
     return last, total(folder, last).seconds
 
 
@@ -107,10 +108,10 @@ def recipe(failing: bool = False) -> ModuleType:
 
 def test_a_summary_tells_the_whole_from_the_last_run_and_rows_know_their_crop(tmp_path):
     with pytest.raises(RuntimeError, match="cut off"):
-        run_study("made", recipe(failing=True), tmp_path, scale=Scale.TINY)
-    run_study("made", recipe(), tmp_path, scale=Scale.TINY)
+        run_study(Asked("made", recipe(failing=True), tmp_path, scale=Scale.TINY))
+    run_study(Asked("made", recipe(), tmp_path, scale=Scale.TINY))
     first = json.loads((tmp_path / "summary.json").read_text())
-    run_study("made", recipe(), tmp_path, scale=Scale.TINY)
+    run_study(Asked("made", recipe(), tmp_path, scale=Scale.TINY))
     again = json.loads((tmp_path / "summary.json").read_text())
     assert first["last_run"]["new"] == 1
     assert again["last_run"]["new"] == 0

@@ -22,7 +22,7 @@ class Took:
     """One run."""
 
     form: dict[str, Any]
-    """Scale, seed and catalog: what makes runs in one folder the same study."""
+    """What makes runs in one folder the same study (`reshim.studies.engine.asked.Asked.form`)."""
 
     seconds: float
     """Wall time, scans included."""
@@ -46,11 +46,10 @@ class Clock:
         """From now on."""
         return cls(time.perf_counter(), _processor())
 
-    def note(self, study: Study, catalog: Path | None, before: frozenset[str]) -> Took:
+    def note(self, study: Study, form: dict[str, Any], before: frozenset[str]) -> Took:
         """Write down what this run took; `before` are the keys whose rows stood at its start."""
         took = Took(
-            {"scale": study.scale.value, "seed": study.seed, "catalog": catalog and str(catalog)}
-            | ({} if study.seeds is None else {"seeds": study.seeds}),
+            form,
             round(time.perf_counter() - self.wall, 1),
             round(_processor() - self.processor, 1),
             len({key for key, _ in study.finished} - before),
