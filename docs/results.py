@@ -21,8 +21,7 @@ from reshim.report.page import stylesheet
 from reshim.report.page_file import read_page
 from reshim.report.svg import Plot
 from reshim.report.tables import Table
-from reshim.studies import STUDIES, recipe_of
-from reshim.studies.engine.run import question_of
+from reshim.studies import STUDIES, question_of, recipe_of
 
 DOCS = Path(__file__).resolve().parent
 RESULTS, PAGE = DOCS / "results", DOCS / "results.md"
@@ -144,7 +143,7 @@ def page() -> str:
     missing = sorted(set(STUDIES) - set(known))
     sections = [overview(known), published(known), *(section(name, each) for name, each in known.items())]
     if missing:
-        listed = "\n".join(f"- `{name}`: {question_of(recipe_of(name))}" for name in missing)
+        listed = "\n".join(f"- `{name}`: {question_of(name)}" for name in missing)
         sections.append(
             "## Not run yet at their full embedded size\n\nTheir `--tiny` forms run in the test suite, which "
             f"shows that they run and nothing else.\n\n{listed}\n"
@@ -224,7 +223,7 @@ def section(name: str, summary: dict[str, Any]) -> str:
     lines = [
         f"## {name}",
         "",
-        question_of(recipe_of(name)),
+        question_of(name),
         "",
         about,
         "",

@@ -108,22 +108,14 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from reshim.training.memory import keep_freed_memory
-
-    keep_freed_memory()
     from reshim.errors import UserError
-    from reshim.methods import checked_device
-    from reshim.studies import STUDIES, recipe_of
-    from reshim.studies.engine.asked import Asked
-    from reshim.studies.engine.beside import checked_processes, train_what_is_free
-    from reshim.studies.engine.run import question_of, run_study
-    from reshim.studies.engine.scale import Scale
+    from reshim.studies import STUDIES, question_of, recipe_of
 
     console = Console()
     if arguments.list:
         table = Table("study", "question", box=None)
         for name in sorted(STUDIES):
-            table.add_row(name, question_of(recipe_of(name)))
+            table.add_row(name, question_of(name))
         console.print(table)
         return 0
     if arguments.name is None:
@@ -132,6 +124,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"there is no study {arguments.name!r}; there are {sorted(STUDIES)}")
     if arguments.seeds is not None:
         _check_seeds(arguments.name, arguments.seeds)
+
+    from reshim.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    from reshim.methods import checked_device
+    from reshim.studies.engine.asked import Asked
+    from reshim.studies.engine.beside import checked_processes, train_what_is_free
+    from reshim.studies.engine.run import run_study
+    from reshim.studies.engine.scale import Scale
+
     out = arguments.out or Path("runs") / arguments.name
     shared = arguments.shared or (Path("runs/shared") if arguments.out is None else out)
     recipe = recipe_of(arguments.name)

@@ -1,6 +1,8 @@
 """The questions of the papers: a name, and the recipe that answers it."""
 
+import ast
 import importlib
+from importlib.resources import files
 from types import ModuleType
 
 STUDIES = {
@@ -43,3 +45,9 @@ STUDIES = {
 def recipe_of(name: str) -> ModuleType:
     """The module of a study; its docstring's first line is the question, `run(study)` the answer."""
     return importlib.import_module(f"reshim.studies.{STUDIES[name]}")
+
+
+def question_of(name: str) -> str:
+    """The first line of a recipe's docstring, read without importing what the recipe stands on."""
+    source = files(__package__).joinpath(f"{STUDIES[name]}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]

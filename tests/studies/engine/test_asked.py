@@ -1,5 +1,7 @@
 """What is asked of a study: the words that ask for it again ask for the same."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 
 from reshim.cli import build_parser
 from reshim.errors import UserError
-from reshim.studies import recipe_of
+from reshim.studies import STUDIES, question_of, recipe_of
 from reshim.studies.engine.asked import Asked
 from reshim.studies.engine.scale import Scale
 
@@ -64,3 +66,17 @@ def test_runs_of_another_size_seed_catalog_or_number_of_trainings_are_another_st
 def test_methods_are_refused_where_the_recipe_takes_none(tmp_path):
     with pytest.raises(UserError, match="'sense'"):
         Asked("first-look", recipe_of("first-look"), tmp_path, methods=("sense",)).study()
+
+
+def test_every_question_is_read_without_importing_what_answers_it():
+    code = (
+        "import sys; from reshim.cli import main; "
+        "assert main(['study', '--list']) == 0; raise SystemExit('torch' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL).returncode == 0
+    )
+    for name in STUDIES:
+        recipe = recipe_of(name)
+        assert question_of(name) == Asked(name, recipe, Path("out")).question
+        assert question_of(name).endswith("?"), name

@@ -82,6 +82,11 @@ class Asked:
         )
 
     @property
+    def question(self) -> str:
+        """The first line of the recipe's docstring."""
+        return (self.recipe.__doc__ or "").strip().partition("\n")[0]
+
+    @property
     def form(self) -> dict[str, Any]:
         """What makes two runs in one folder the same study."""
         form = {

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -77,13 +76,8 @@ def run_study(asked: Asked, processes: int = 1) -> Result:
         },
     )
     blocks: tuple[Block, ...] = (*recipe.page(study), *_left_out(study), _made(study, asked))
-    write_page(folder, Page(asked.name, recipe.TITLE, question_of(recipe), recipe.PAPER, blocks))
+    write_page(folder, Page(asked.name, recipe.TITLE, asked.question, recipe.PAPER, blocks))
     return Result(judged, draw(folder), named(study))
-
-
-def question_of(recipe: ModuleType) -> str:
-    """The first line of a recipe's docstring."""
-    return (recipe.__doc__ or "").strip().splitlines()[0]
 
 
 def named(study: Study) -> list[str]:
