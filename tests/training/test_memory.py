@@ -51,7 +51,7 @@ def test_glibc_listens_and_others_are_left_alone(monkeypatch):
         ["evaluate", "scans.parquet", "--where", "true", "--with", "sense", "--out", "rows.parquet"],
         ["calibrate", "run", "scans.parquet", "--where", "true"],
         ["serve", "--port", "-1"],
-        ["study", "no-such-study"],
+        ["study", "stress", "--device", "no-such-device"],
     ],
     ids=lambda words: words[0],
 )
