@@ -1,8 +1,8 @@
-"""Decompositions of many small matrices: each by one thread, as many at a time as there are threads.
+"""A volume's slices or small matrices dealt out: each to one thread, as many at a time as there are threads.
 
 LAPACK lets its threads wait for each other at every column of a matrix. Beside other work on the same cores,
-two threads take a hundred times as long for a calibration block as one does (LOG.md, 2026-11-23); so no
-matrix is given more than one, and a volume's slices are dealt out.
+two threads take a hundred times as long for a calibration block as one does (LOG.md, 2026-11-23); so none is
+given more than one. A slice's coil images and maps also leave memory with it.
 """
 
 from collections.abc import Callable, Iterator
