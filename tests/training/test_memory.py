@@ -20,16 +20,19 @@ def resident():
 def grown(scans):
     before, kept = resident(), []
     for scan in range(scans):
-        volume = torch.ones(40 + scan, 2**18)
-        kept.append(volume[0].clone())
-        volume = volume * 2
-    del volume
+        with freed_memory_handed_back():
+            prepare(40 + scan, kept)
     return resident() - before
 
 
+def prepare(slices, kept):
+    volume = torch.ones(slices, 2**18)
+    kept.append(volume[0].clone())
+    volume = volume * 2
+
+
 keep_freed_memory()
-with freed_memory_handed_back():
-    print(grown(8))
+print(grown(8))
 block = torch.ones(2**26)
 held = resident()
 del block

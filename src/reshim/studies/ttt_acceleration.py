@@ -4,7 +4,7 @@ Paper   M. Z. Darestani, J. Liu and R. Heckel, ICML 2022 (arXiv:2204.07204).
 Claim   fitting closes the gap (96 % for the U-net, 73 % for the VarNet, one slice).
 Data    knees PD at 3 T of the catalog, or simulated, 4x (P) and 2x (Q) as published,
         then the other way round.
-Cost    about 24 minutes on one core, some networks trained by other studies; --tiny: about a minute.
+Cost    about 35 minutes on one core, some networks trained by other studies; --tiny: about a minute.
 Run     reshim study ttt-acceleration
 """
 

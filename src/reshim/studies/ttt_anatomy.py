@@ -3,7 +3,7 @@
 Paper   M. Z. Darestani, J. Liu and R. Heckel, ICML 2022 (arXiv:2204.07204).
 Claim   fitting closes the gap (105 % for the U-net, 96 % for the VarNet, one slice).
 Data    knees PD at 3 T (P) and brains T2 at 3 T (Q) of the catalog, or simulated.
-Cost    about 30 minutes on one core, four networks trained by other studies; --tiny: about a minute.
+Cost    about 45 minutes on one core, four networks trained by other studies; --tiny: about a minute.
 Run     reshim study ttt-anatomy
 """
 

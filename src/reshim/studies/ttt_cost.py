@@ -17,8 +17,10 @@ Run     reshim study ttt-cost
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from typing import Any
+
+from torch import Tensor
 
 from reshim.acquire import Scheme
 from reshim.classical.l1_wavelet import L1Wavelet
@@ -57,8 +59,7 @@ from reshim.studies.engine.ways_of_fitting import (
     variants,
     without_network,
 )
-from reshim.training.run_folder import Trained
-from reshim.types import ScanRecord
+from reshim.types import Measurement, ScanRecord
 
 TITLE = "Test-time training: seconds to the same quality"
 PAPER = "Darestani, Liu and Heckel, ICML 2022"
@@ -194,18 +195,18 @@ def run(study: Study) -> None:
     plain = without_network(wavelet, study.tiny)
     _, many = pair(study, UNET, MANY)
     released = as_released(study, UNET, SOURCE)
+    often = {"steps": TRIED_STEPS, "check_every": 10}
+    ways = variants(joint, supervised, study.tiny, **often)
+    starts = other_starts(many, released, supervised, study.tiny, **often)
     for record in study.scans(TARGET.where, "test")[:VOLUMES]:
-        often = {"steps": TRIED_STEPS, "check_every": 10}
-        ways = variants(joint, supervised, study.tiny, **often)
-        levels = _try(study, record, ways, joint)
-        _try_more(study, record, plain, levels, None, wavelet)
-        starts = other_starts(many, released, supervised, study.tiny, **often)
-        _try_more(study, record, starts, levels, joint.train_seed)
+        levels = _try(study, record, ways, joint.train_seed)
+        _try(study, record, plain, None, levels)
+        _try(study, record, starts, joint.train_seed, levels)
     for number, case in enumerate(CASES):
         supervised, joint = pair(study, case.kind, case.source)
         ways = variants(joint, supervised, study.tiny, steps=case.kind.steps, check_every=CHECKED_EVERY)
         for record in _volumes(study, case, number):
-            _time(study, case, record, {name: ways[name] for name in TIMED}, joint)
+            _time(study, case, record, {name: ways[name] for name in TIMED}, joint.train_seed)
 
 
 def _volumes(study: Study, case: Case, number: int) -> list[ScanRecord]:
@@ -218,46 +219,71 @@ def _volumes(study: Study, case: Case, number: int) -> list[ScanRecord]:
 
 
 def _try(
-    study: Study, record: ScanRecord, ways: dict[str, Callable[[Any], Fit]], joint: Trained
-) -> list[float]:
-    """Every way of fitting on every second slice of a volume; the reference's final SSIM of each slice."""
-    path = _path(study, record, list(ways), TRIED_STEPS)
-    _trace_second_slices(study, record, ways, path)
-    seen = _kept(path)
-    levels = [trace.final for trace in seen[REFERENCE]]
-    _keep(study, path, record, TARGET.label, levels, joint.train_seed)
-    _draw(study, record, seen)
-    return levels
-
-
-def _try_more(
     study: Study,
     record: ScanRecord,
-    ways: dict[str, Callable[[Any], Fit]],
-    levels: Sequence[float],
+    ways: Mapping[str, Callable[[Any], Fit]],
     train_seed: int | None,
-    *made_of: Any,
+    levels: Sequence[float] | None = None,
+) -> list[float]:
+    """Ways of fitting on every second slice of a volume; the reference's final SSIM of each slice.
+
+    Where the reference is not among the ways, `levels` are those SSIMs.
+    """
+    chosen = range(0, record.n_slices, 2)
+    seen = _traced(
+        study, record, TARGET.scheme, {name: (make, chosen) for name, make in ways.items()}, chosen
+    )
+    _draw(study, record, seen)
+    return _keep(study, record, seen, chosen, TARGET.label, train_seed, levels)
+
+
+def _time(
+    study: Study,
+    case: Case,
+    record: ScanRecord,
+    ways: Mapping[str, Callable[[Any], Fit]],
+    train_seed: int | None,
 ) -> None:
-    """Further ways, in a file of their own: what was fitted before is not fitted again."""
-    path = _path(study, record, list(ways), *made_of)
-    _trace_second_slices(study, record, ways, path)
-    _keep(study, path, record, TARGET.label, levels, train_seed)
-    _draw(study, record, _kept(path))
+    """What is timed, on a whole volume; the reference algorithm, which goes slice by slice, on two of it."""
+    whole = range(record.n_slices)
+    chosen = sorted({record.n_slices // 3, 2 * record.n_slices // 3})
+    given = {name: (make, chosen if name == REFERENCE else whole) for name, make in ways.items()}
+    seen = _traced(study, record, case.target.scheme, given, chosen)
+    _keep(study, record, seen, chosen, case.test, train_seed)
 
 
-def _path(study: Study, record: ScanRecord, *made_of: Any) -> Path:
-    return study.folder / "traces" / f"{study.slug(record.scan_id)}-{digest(*made_of)[:8]}.json"
+def _traced(
+    study: Study,
+    record: ScanRecord,
+    scheme: Scheme,
+    ways: Mapping[str, tuple[Callable[[Any], Fit], Sequence[int]]],
+    chosen: Sequence[int],
+) -> dict[str, list[Trace]]:
+    """Traces of the chosen slices by each way, with the slices that it is given.
+
+    Each is kept in a file that is named after all it depends on, weights and settings among it: what was
+    fitted before is not fitted again, and nothing else is taken for it.
+    """
+
+    @cache
+    def measured() -> tuple[Measurement, Tensor]:
+        measurement, target = study.pair_of(record, scheme)
+        return default_estimator(measurement), target
+
+    found = {}
+    for name, (make, given) in ways.items():
+        made_of = digest(make(_nobody), scheme, list(given), list(chosen), record.fingerprint)
+        path = study.folder / "traces" / f"{study.slug(f'{record.scan_id} {name}')}-{made_of[:16]}.json"
+        if not path.exists():
+            measurement, target = measured()
+            some = traces(make, measurement.take(list(given)), target, given)
+            write_text(path, json.dumps([vars(some[given.index(number)]) for number in chosen]))
+        found[name] = [Trace(**each) for each in json.loads(path.read_text())]
+    return found
 
 
-def _trace_second_slices(
-    study: Study, record: ScanRecord, ways: dict[str, Callable[[Any], Fit]], path: Path
-) -> None:
-    if path.exists():
-        return
-    measurement, target = study.pair_of(record, TARGET.scheme)
-    chosen = list(range(0, measurement.kspace.shape[0], 2))
-    measurement = default_estimator(measurement).take(chosen)
-    _write(path, chosen, {name: traces(make, measurement, target, chosen) for name, make in ways.items()})
+def _nobody(*_: Any) -> None:
+    """Looks at an image and lets it go."""
 
 
 def _draw(study: Study, record: ScanRecord, seen: Mapping[str, Sequence[Trace]]) -> None:
@@ -272,48 +298,25 @@ def _draw(study: Study, record: ScanRecord, seen: Mapping[str, Sequence[Trace]])
         )
 
 
-def _time(
-    study: Study, case: Case, record: ScanRecord, ways: dict[str, Callable[[Any], Fit]], joint: Trained
-) -> None:
-    """What is timed, on a whole volume; the reference algorithm, which goes slice by slice, on two of it."""
-    path = _path(study, record, list(ways), case.kind.steps, CHECKED_EVERY)
-    if not path.exists():
-        measurement, target = study.pair_of(record, case.target.scheme)
-        measurement = default_estimator(measurement)
-        n_slices = measurement.kspace.shape[0]
-        chosen = sorted({n_slices // 3, 2 * n_slices // 3})
-        found = {}
-        for name, make in ways.items():
-            fitted_to = chosen if name == REFERENCE else list(range(n_slices))
-            some = traces(make, measurement.take(fitted_to), target, fitted_to)
-            found[name] = [some[fitted_to.index(index)] for index in chosen]
-        _write(path, chosen, found)
-    levels = [trace.final for trace in _kept(path)[REFERENCE]]
-    _keep(study, path, record, case.test, levels, joint.train_seed)
-
-
-def _write(path: Path, chosen: Sequence[int], found: Mapping[str, Sequence[Trace]]) -> None:
-    plain = {name: [vars(trace) for trace in some] for name, some in found.items()}
-    write_text(path, json.dumps({"slices": list(chosen), "traces": plain}))
-
-
-def _kept(path: Path) -> dict[str, list[Trace]]:
-    kept = json.loads(path.read_text())["traces"]
-    return {name: [Trace(**each) for each in some] for name, some in kept.items()}
-
-
 def _keep(
-    study: Study, path: Path, record: ScanRecord, test: str, levels: Sequence[float], train_seed: int | None
-) -> None:
+    study: Study,
+    record: ScanRecord,
+    seen: Mapping[str, Sequence[Trace]],
+    chosen: Sequence[int],
+    test: str,
+    train_seed: int | None,
+    levels: Sequence[float] | None = None,
+) -> list[float]:
     """Take what was traced into the study's rows, against the reference's final SSIM of each slice."""
-    slices = json.loads(path.read_text())["slices"]
-    for name, some in _kept(path).items():
+    wanted = [trace.final for trace in seen[REFERENCE]] if levels is None else list(levels)
+    for name, some in seen.items():
         rows = [
             {**_about(record, number), **row, "train_seed": train_seed}
-            for number, trace, level in zip(slices, some, levels, strict=True)
+            for number, trace, level in zip(chosen, some, wanted, strict=True)
             for row in rows_of(trace, level)
         ]
         study.keep(rows, method=name, test=test)
+    return wanted
 
 
 def _about(record: ScanRecord, number: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Paper   M. Z. Darestani, J. Liu and R. Heckel, ICML 2022 (arXiv:2204.07204).
 Claim   fitting closes the gap (85 % for the U-net, 16 % for the VarNet, one slice).
 Data    fat-suppressed knees at 3 T (P) and PD knees at 1.5 T with another coil (Q), also
         simulated; the paper goes from fastMRI's fat-suppressed knees to Stanford's.
-Cost    about 26 minutes on one core, some networks trained by other studies; --tiny: about a minute.
+Cost    about 45 minutes on one core, some networks trained by other studies; --tiny: about a minute.
 Run     reshim study ttt-dataset
 """
 

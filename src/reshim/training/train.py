@@ -160,10 +160,9 @@ def train(
             "pool and settings disagree on the readout's oversampling; make the pool with the settings'"
         )
     looked_at = watch or {}
-    with freed_memory_handed_back():
-        left_out = _prepare(
-            pool, [*records, *validation, *(r for some in looked_at.values() for r in some)], settings
-        )
+    left_out = _prepare(
+        pool, [*records, *validation, *(r for some in looked_at.values() for r in some)], settings
+    )
     groups = tuple(_without(group, left_out) for group in groups)
     maps = settings.objective.needs_phase or wants_maps(module)
     examples = Examples.of(pool, groups, settings, with_maps=maps)
@@ -309,7 +308,7 @@ def _prepare(pool: Pool, records: Sequence[ScanRecord], settings: TrainingSettin
     left_out: dict[str, str] = {}
     for record in records:
         try:
-            with remedied(lambda record=record: in_preparation(record)):
+            with remedied(lambda record=record: in_preparation(record)), freed_memory_handed_back():
                 pool.prepare(record, settings.target)
         except BadScanError as error:
             left_out[record.scan_id] = str(error)

@@ -91,7 +91,7 @@ class Kind:
 
 
 UNET = Kind("U-net", "unet-tiny", {"input": "complex", "start": "sense"}, 20, 300)
-VARNET = Kind("VarNet", "varnet-tiny", lab.SETTINGS["varnet-tiny"], 12, 100)
+VARNET = Kind("VarNet", "varnet-tiny", lab.SETTINGS["varnet-tiny"], 40, 100)
 KINDS = (UNET, VARNET)
 
 CORRECTED = Joint(supervised=Supervised("ssim+l1"))

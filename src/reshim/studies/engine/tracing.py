@@ -14,6 +14,7 @@ from torch import Tensor
 from reshim.adaptation.at_test_time import AdaptedAtTestTime
 from reshim.adaptation.reconciled import Reconciled
 from reshim.adaptation.reference import ReferenceAdaptation
+from reshim.digest import digest
 from reshim.physics.fourier import center_crop
 from reshim.studies.engine.study import support_ssim
 from reshim.types import Image, Measurement, Outcome, Reconstructor
@@ -45,6 +46,11 @@ class Closed:
     make: Callable[[Look], AdaptedAtTestTime]
     look: Look
 
+    @property
+    def digest(self) -> str:
+        """Of what is made, whoever looks on."""
+        return digest("reconciled at every look", self.make(self.look))
+
     def explain(self, measurement: Measurement) -> Outcome:
         """Fit, reconciling at every look."""
         spent = 0.0
@@ -67,7 +73,7 @@ class AtOnce:
     """A method without steps to look at: one look, at its image."""
 
     method: Reconstructor
-    look: Look
+    look: Look = field(metadata={"digest": False})
 
     def explain(self, measurement: Measurement) -> Outcome:
         """Reconstruct, timed."""
