@@ -296,6 +296,22 @@ def test_harm_and_refused_gains_are_told(lost, through):
     assert found["losers"]["value"] == pytest.approx(lost, abs=1e-9)
 
 
+def test_harm_is_told_of_each_kind_of_network_by_itself():
+    def value_of(where):
+        test = where["test"] if isinstance(where["test"], str) else where["test"][0]
+        bad = test.endswith("VarNet")
+        if where["metric"] == "ssim":
+            return 0.9 - 0.2 * (bad and where["method"] != ttt_harm.BEFORE)
+        return float(bad if where["metric"].startswith("loses") else not bad)
+
+    found = judged(ttt_harm.CLAIMS, value_of)
+    own = {name: claim["holds"] for name, claim in found.items() if not name.endswith("-varnet")}
+    assert set(found) == {*own, *(f"{name}-varnet" for name in own)}
+    assert all(found[f"{name}-varnet"]["holds"] is False for name in own)
+    # Made-up subjects differ by more than the bounds of 2 % and 0, which no row of ones and zeros does.
+    assert {held for name, held in own.items() if "losers" not in name} == {True}
+
+
 def test_auto_without_its_calibration_leaves_a_usual_scan_that_it_would_reconcile():
     measurement, _ = make_measurement(noise=1e-3)
 

@@ -6,8 +6,8 @@ Claim   in distribution nothing is lost; at most 2 % of all slices lose 0.002 SS
         refuse everything does not pass. What is refused is reconciled, which may gain as much: how many of
         those slices are handed out improved is a claim of its own. The same of ``--adapt auto``, which fits
         no weights, with runs that `reshim calibrate` has seen, and with the same runs without their
-        calibration, so that usual scans are left as they are.
-Data    U-nets of knees and brains of the catalog, or simulated, at home and on the four shifts of the ttt-*
+        calibration, so that usual scans are left as they are. All of it of U-nets and of VarNets.
+Data    networks of knees and brains of the catalog, or simulated, at home and on the four shifts of the ttt-*
         studies, of them acceleration both ways. Simulated test subjects are the laboratory's and, for each
         network and what it meets, four more; the alarm of each network is calibrated on forty others.
 Cost    about 85 minutes on one core that other work shared, its four networks among them; --tiny: minutes.
@@ -16,6 +16,7 @@ Run     reshim study ttt-harm
 
 import logging
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from reshim.acquire import Scheme
@@ -25,7 +26,7 @@ from reshim.alarm.calibrate import Foreteller, calibrate_alarm
 from reshim.errors import UserError
 from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Difference, Score, score
-from reshim.evaluation.rules import LowerBoundAtLeast, NoneOf, UpperBoundBelow
+from reshim.evaluation.rules import LowerBoundAtLeast, NoneOf, Rule, UpperBoundBelow
 from reshim.methods import run_method
 from reshim.report.blocks import Block, Choice, ClaimsBlock, MatrixBlock, TextBlock
 from reshim.simulation.protocols import protocol_of
@@ -35,7 +36,7 @@ from reshim.studies.engine.embedded import Embedded
 from reshim.studies.engine.guarded import PLACE, handed_out, rows_of
 from reshim.studies.engine.lab import EVALUATION, SHOWN, Distribution
 from reshim.studies.engine.scale import Scale
-from reshim.studies.engine.shifts import JOINT, UNET, fitted, pair
+from reshim.studies.engine.shifts import JOINT, KINDS, UNET, Kind, fitted, pair
 from reshim.studies.engine.study import Study
 from reshim.training.run_folder import Trained
 from reshim.types import Reconstructor, ScanRecord
@@ -73,13 +74,17 @@ KEPT = "handed out with the gain"
 MENDED = "let through of what reconciling gains"
 
 
-def tested(source: Distribution, target: Distribution) -> str:
-    """What rows call a network from one distribution met with another."""
-    return f"{source.label} on {target.label}"
-
-
 PAIRS = tuple((home, home) for home in AT_HOME) + AWAY
-TESTS = tuple(tested(*each) for each in PAIRS)
+
+
+def tested(kind: Kind, source: Distribution, target: Distribution) -> str:
+    """What rows call a network from one distribution met with another."""
+    return f"{source.label} on {target.label}{'' if kind is UNET else f', {kind.name}'}"
+
+
+def tests_with(kind: Kind) -> tuple[str, ...]:
+    """What rows call the pairs, those at home first."""
+    return tuple(tested(kind, *each) for each in PAIRS)
 
 
 def of(method: str, tests: tuple[str, ...], **where: Any) -> Score:
@@ -87,89 +92,101 @@ def of(method: str, tests: tuple[str, ...], **where: Any) -> Score:
     return score(f"{method}, {where.get('metric', 'SSIM')}", method=method, test=list(tests), **where)
 
 
-def nothing_lost_at_home(method: str) -> LowerBoundAtLeast:
-    """The mean change over the tests at home."""
-    changes = tuple(
-        Difference(of(method, (test,), **SHOWN), of(BEFORE, (test,), **SHOWN))
-        for test in TESTS[: len(AT_HOME)]
-    )
-    return LowerBoundAtLeast(Average(changes), -0.001)
-
-
-def at_most(ident: str, claim: str, method: str, metric: str, bound: float) -> Claim:
-    """Of all slices, fewer than this share are so."""
-    return Claim(ident, claim, UpperBoundBelow(of(method, TESTS, metric=metric), bound), unit="share")
-
-
-def at_least(ident: str, claim: str, method: str, metric: str) -> Claim:
-    """Nine in ten of the slices that count are so."""
-    return Claim(ident, claim, LowerBoundAtLeast(of(method, TESTS, metric=metric), 0.9), unit="share")
-
-
-def none_of(ident: str, claim: str, method: str, metric: str) -> Claim:
-    """Of all slices, not one is so."""
-    return Claim(ident, claim, NoneOf(of(method, TESTS, metric=metric)), unit="share")
-
-
 FEW = 0.02
 
 
-def claims_of_auto(method: str, name: str, ending: str = "") -> tuple[Claim, ...]:
-    """What is claimed of ``auto``, whatever it knows of its run; `ending` sets the ids apart."""
+@dataclass(frozen=True)
+class Handing:
+    """A way of handing out images of a kind of network, and the claims that are made of it."""
+
+    kind: Kind
+    method: str
+    ending: str = ""
+    """Sets the claims' ids apart from those of another way."""
+
+    def loses_nothing_at_home(self, ident: str, claim: str) -> Claim:
+        """The mean change over the tests at home."""
+        changes = tuple(
+            Difference(of(self.method, (test,), **SHOWN), of(BEFORE, (test,), **SHOWN))
+            for test in tests_with(self.kind)[: len(AT_HOME)]
+        )
+        return self._claim(ident, claim, LowerBoundAtLeast(Average(changes), -0.001), unit="SSIM")
+
+    def few(self, ident: str, claim: str, metric: str) -> Claim:
+        """Of all slices, fewer than `FEW` are so."""
+        return self._claim(ident, claim, UpperBoundBelow(self._share(metric), FEW))
+
+    def most(self, ident: str, claim: str, metric: str) -> Claim:
+        """Nine in ten of the slices that count are so."""
+        return self._claim(ident, claim, LowerBoundAtLeast(self._share(metric), 0.9))
+
+    def none(self, ident: str, claim: str, metric: str) -> Claim:
+        """Of all slices, not one is so."""
+        return self._claim(ident, claim, NoneOf(self._share(metric)))
+
+    def _share(self, metric: str) -> Score:
+        return of(self.method, tests_with(self.kind), metric=metric)
+
+    def _claim(self, ident: str, claim: str, rule: Rule, unit: str = "share") -> Claim:
+        whose = "" if self.kind is UNET else self.kind.name
+        ident = "-".join(filter(None, (ident, self.ending, whose.lower())))
+        return Claim(ident, f"{claim} ({whose})" if whose else claim, rule, unit=unit)
+
+
+def claims_of_fits(kind: Kind) -> tuple[Claim, ...]:
+    """What fitting does to a kind of network, its guard, and reconciling alone."""
+    guarded_, reconciled = Handing(kind, GUARDED), Handing(kind, RECONCILED)
     return (
-        Claim(
-            f"auto-in-distribution{ending}", f"at home, {name} loses nothing", nothing_lost_at_home(method)
-        ),
-        at_most(
-            f"auto-losers{ending}",
-            f"at most 2 % of all slices lose more than 0.002 by {name}",
-            method,
+        guarded_.loses_nothing_at_home("in-distribution", "at home, fitting with the guard loses nothing"),
+        guarded_.few("losers", "at most 2 % of all slices lose more than 0.002", LOSERS),
+        guarded_.none("great-losers", "no slice loses more than 0.01", GREAT_LOSERS),
+        reconciled.few(
+            "reconciled-losers",
+            "of reconciled slices, no weight moved, at most 2 % lose more than 0.002",
             LOSERS,
-            FEW,
         ),
-        none_of(
-            f"auto-great-losers{ending}", f"no slice loses more than 0.01 by {name}", method, GREAT_LOSERS
+        guarded_.most(
+            "let-through",
+            "the guard lets through at least 90 % of the slices on which adapting gains 0.005",
+            LET_THROUGH,
         ),
-        at_least(
-            f"auto-let-through{ending}",
+        guarded_.most(
+            "gains-kept",
+            "let through or reconciled, at least 90 % of those slices are handed out with that gain",
+            KEPT,
+        ),
+        guarded_.most(
+            "fits-let-through",
+            "the guard lets through at least 90 % of the slices on which fitting gains 0.005 over "
+            "reconciling",
+            FITS,
+        ),
+    )
+
+
+def claims_of_auto(kind: Kind, method: str, name: str, ending: str = "") -> tuple[Claim, ...]:
+    """What is claimed of ``auto``, whatever it knows of its run."""
+    auto = Handing(kind, method, ending)
+    return (
+        auto.loses_nothing_at_home("auto-in-distribution", f"at home, {name} loses nothing"),
+        auto.few("auto-losers", f"at most 2 % of all slices lose more than 0.002 by {name}", LOSERS),
+        auto.none("auto-great-losers", f"no slice loses more than 0.01 by {name}", GREAT_LOSERS),
+        auto.most(
+            "auto-let-through",
             f"{name} hands out the gain of at least 90 % of the slices on which reconciling gains 0.005",
-            method,
             MENDED,
         ),
     )
 
 
-CLAIMS = (
-    Claim("in-distribution", "at home, fitting with the guard loses nothing", nothing_lost_at_home(GUARDED)),
-    at_most("losers", "at most 2 % of all slices lose more than 0.002", GUARDED, LOSERS, FEW),
-    none_of("great-losers", "no slice loses more than 0.01", GUARDED, GREAT_LOSERS),
-    at_most(
-        "reconciled-losers",
-        "of reconciled slices, no weight moved, at most 2 % lose more than 0.002",
-        RECONCILED,
-        LOSERS,
-        FEW,
-    ),
-    at_least(
-        "let-through",
-        "the guard lets through at least 90 % of the slices on which adapting gains 0.005",
-        GUARDED,
-        LET_THROUGH,
-    ),
-    at_least(
-        "gains-kept",
-        "let through or reconciled, at least 90 % of those slices are handed out with that gain",
-        GUARDED,
-        KEPT,
-    ),
-    at_least(
-        "fits-let-through",
-        "the guard lets through at least 90 % of the slices on which fitting gains 0.005 over reconciling",
-        GUARDED,
-        FITS,
-    ),
-    *claims_of_auto(AUTO, "auto"),
-    *claims_of_auto(NOT_CALIBRATED, "auto without calibration", "-uncalibrated"),
+CLAIMS = tuple(
+    claim
+    for kind in KINDS
+    for claim in (
+        *claims_of_fits(kind),
+        *claims_of_auto(kind, AUTO, "auto"),
+        *claims_of_auto(kind, NOT_CALIBRATED, "auto without calibration", "uncalibrated"),
+    )
 )
 
 
@@ -180,11 +197,12 @@ def embedded(scale: Scale) -> Embedded:
 
 def run(study: Study) -> None:
     """Fit without the guard and keep its verdict; what the guarded method hands out follows from both."""
-    for number, (source, target) in enumerate(PAIRS):
-        supervised, joint = pair(study, UNET, source)
+    for kind, (number, (source, target)) in product(KINDS, enumerate(PAIRS)):
+        supervised, joint = pair(study, kind, source)
         calibrate(study, joint, source)
-        free = fitted(joint, supervised, study.tiny, guarded=False)
-        auto = run_method(study.path_of(UNET.of(source, JOINT)), "auto", None, study.device)
+        steps = 4 if study.tiny else kind.steps
+        free = fitted(joint, supervised, study.tiny, steps=steps, guarded=False)
+        auto = run_method(study.path_of(kind.of(source, JOINT)), "auto", None, study.device)
         methods: dict[str, Reconstructor] = {
             BEFORE: supervised,
             RECONCILED: Reconciled(supervised, train_seed=supervised.train_seed),
@@ -192,7 +210,7 @@ def run(study: Study) -> None:
             AUTO: auto,
             NOT_CALIBRATED: not_calibrated(auto),
         }
-        test, scored = tested(source, target), replace(EVALUATION, scheme=target.scheme)
+        test, scored = tested(kind, source, target), replace(EVALUATION, scheme=target.scheme)
         study.compare(methods, tests_of(study, target, number), scored, test=test, keep_images=False)
         guarded(study, test)
         for method in (AUTO, NOT_CALIBRATED):
@@ -283,10 +301,10 @@ class Worst:
     change: float
 
 
-def worst(study: Study, method: str = GUARDED) -> Worst:
-    """Of all slices that a method handed out, the one that lost most."""
+def worst(study: Study, kind: Kind, method: str) -> Worst:
+    """Of all slices that a method handed out of a kind of network, the one that lost most."""
     found = []
-    for test in TESTS:
+    for test in tests_with(kind):
         before, after = (rows_of(study, name, test) for name in (BEFORE, method))
         for place, row in after.items():
             if place[2:] == tuple(SHOWN[name] for name in ("metric", "target", "region")):
@@ -297,12 +315,16 @@ def worst(study: Study, method: str = GUARDED) -> Worst:
 
 def page(study: Study) -> tuple[Block, ...]:
     """Claims, scores before and after, shares of slices, the worst slice by name."""
-    tests = tuple(Choice(test, {"test": test}) for test in TESTS)
+    tests = tuple(Choice(test, {"test": test}) for kind in KINDS for test in tests_with(kind))
     methods = tuple(
         Choice(name, {"method": name})
         for name in (BEFORE, RECONCILED, AUTO, NOT_CALIBRATED, GUARDED, UNGUARDED)
     )
-    lost = {method: worst(study, method) for method in (GUARDED, AUTO, NOT_CALIBRATED)}
+    lost = {
+        f"{kind.name}, {method}": worst(study, kind, method)
+        for kind in KINDS
+        for method in (GUARDED, AUTO, NOT_CALIBRATED)
+    }
     shares = (
         *(Choice(f"guarded: {name}", {"method": GUARDED, "metric": name})
           for name in (LOSERS, GREAT_LOSERS, LET_THROUGH, KEPT, FITS)),
@@ -333,8 +355,8 @@ def page(study: Study) -> tuple[Block, ...]:
             "The worst slices",
             paragraphs=(
                 *(
-                    f"{method}: {each.test}, {each.scan}, slice {each.slice}: {each.change:+.4f} SSIM."
-                    for method, each in lost.items()
+                    f"{whose}: {each.test}, {each.scan}, slice {each.slice}: {each.change:+.4f} SSIM."
+                    for whose, each in lost.items()
                 ),
                 "Whole volumes are fitted together, so the slices of one volume share a verdict.",
                 "Not calibrated, auto does not know whether reconciling helps usual scans: it leaves them as "
