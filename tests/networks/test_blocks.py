@@ -53,6 +53,39 @@ def test_the_norm_stays_exact_where_the_mean_is_large():
     torch.testing.assert_close(result.double(), plain(image.double()), rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_of_large_images_the_norm_keeps_its_result_alone_in_either_layout(dtype, monkeypatch):
+    monkeypatch.setattr(blocks, "LARGE", 8 * 9)
+    image, upper = draw(2, 3, 8, 9, mean=2.0).to(dtype), draw(2, 3, 8, 9, mean=0.3).to(dtype)
+    results, kept = [], []
+    for layer in (plain, normalise_and_activate_):
+        given = image.clone().requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+            result = layer(given * 1)
+        results.append((result, *torch.autograd.grad(result, given, upper)))
+    torch.testing.assert_close(results[1], results[0])
+    assert sum(n == image.numel() for n in kept[-2:]) == 1
+
+
+@pytest.mark.parametrize(
+    ("capability", "channels", "with_gradients", "last"),
+    [
+        ("AVX2", 32, True, False),
+        ("AVX2", 32, False, True),
+        ("AVX2", 8, True, True),
+        ("AVX512", 32, True, True),
+    ],
+)
+def test_many_channels_are_trained_first_where_gradients_would_be_slow(
+    capability, channels, with_gradients, last, monkeypatch
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    image = torch.zeros(1, 2, 160, 160)
+    with torch.set_grad_enabled(with_gradients):
+        assert (not blocks.laid_out(image, channels).is_contiguous()) is last
+        assert blocks.laid_out(image[..., :100], channels).stride(1) == image.stride(1)
+
+
 @pytest.mark.parametrize("n_channels", [2, 8, 32])
 def test_a_long_sum_in_single_precision_keeps_its_places(n_channels):
     """In one sequence, as a matrix product of few channels sums, two are lost, and of the gradient too."""

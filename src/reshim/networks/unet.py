@@ -42,7 +42,7 @@ class UNetCore(nn.Module):
         fold: int = 1,
     ) -> None:
         super().__init__()
-        self.fold = fold
+        self.fold, self.channels = fold, channels
         widths = [channels * 2**level for level in range(poolings + 1)]
         # The attributes carry fastMRI's names, so that its state dicts load as they are.
         self.down_sample_layers = nn.ModuleList(
@@ -78,7 +78,7 @@ class UNetCore(nn.Module):
         skipped: list[Tensor] = []
         if self.fold > 1:
             image = functional.pixel_unshuffle(image, self.fold)
-        image = laid_out(image)
+        image = laid_out(image, self.channels)
         for block in self.down_sample_layers:
             image = block(image)
             skipped.append(image)

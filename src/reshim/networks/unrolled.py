@@ -75,7 +75,9 @@ class ResidualCore(nn.Module):
         """Same shape."""
         rows, columns = image.shape[-2:]
         padded = functional.pad(image, (0, -columns % self.fold, 0, -rows % self.fold))
-        features = self.enter(laid_out(functional.pixel_unshuffle(padded, self.fold)))
+        features = self.enter(
+            laid_out(functional.pixel_unshuffle(padded, self.fold), self.enter.out_channels)
+        )
         features = self.leave(features + self.gather(self.blocks(features)))
         return functional.pixel_shuffle(features, self.fold)[..., :rows, :columns]
 
