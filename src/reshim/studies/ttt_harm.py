@@ -10,7 +10,7 @@ Claim   in distribution nothing is lost; at most 2 % of all slices lose 0.002 SS
 Data    networks of knees and brains of the catalog, or simulated, at home and on the four shifts of the ttt-*
         studies, of them acceleration both ways. Simulated test subjects are the laboratory's and, for each
         network and what it meets, four more; the alarm of each network is calibrated on forty others.
-Cost    about 85 minutes on one core that other work shared, its four networks among them; --tiny: minutes.
+Cost    about 105 minutes on one core that other work shared; --tiny: minutes.
 Run     reshim study ttt-harm
 """
 
