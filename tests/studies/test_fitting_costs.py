@@ -193,6 +193,9 @@ def test_ways_without_a_network_are_judged_by_the_same_reference_and_drawn_besid
         ttt_cost._try(study, scan, plain, None, levels)
     assert levels == [0.8, 0.8]
     assert [way.level for way in traced] == [0.8, 0.7, 0.9], "what was traced once is not traced again"
+    other = {ways_of_fitting.REFERENCE: (Reaches(0.6), [0, 2])}
+    found = ttt_cost._traced(study, scan, ttt_cost.TARGET.scheme, other, [0, 2])
+    assert found[ways_of_fitting.REFERENCE][0].final == 0.6, "nor is it taken for another network's"
     reached = {
         columns["method"]: (row["value"], row["train_seed"])
         for rows, columns in kept
