@@ -11,6 +11,7 @@ from reshim.cli import main
 from reshim.report.blocks import ClaimsBlock
 from reshim.rows import read_rows
 from reshim.studies import STUDIES, recipe_of
+from reshim.studies.diverse_controls import AGAIN, CASES, LONGER, PARTS, SIZES, SUBJECTS, WIDER
 from reshim.studies.engine import lab
 from reshim.studies.engine.asked import Asked
 from reshim.studies.engine.crowd import one_of_each
@@ -23,6 +24,7 @@ SLOW = (
     "data-filtering",
     "diverse-anatomy",
     "diverse-contrast",
+    "diverse-controls",
     "diverse-field",
     "diverse-forward-model",
     "diverse-large",
@@ -38,6 +40,7 @@ SLOW = (
 
 WITH_IMAGES = (
     "data-filtering",
+    "diverse-controls",
     "diverse-large",
     "diverse-skew",
     "distributional-overfitting",
@@ -107,3 +110,34 @@ def test_networks_of_other_parts_have_other_names_within_a_study():
         for question in getattr(recipe_of(name), "QUESTIONS", ()):
             for part in (*question.parts, question.union):
                 assert known.setdefault(part.label, part) == part
+
+
+def test_controls_vary_the_epochs_or_the_subjects_and_leave_the_updates_alone():
+    updates = {size.label: size.epochs * size.share for size in SIZES}
+    assert updates[LONGER.label] == updates[WIDER.label] == pytest.approx(3 * updates[AGAIN.label])
+    assert LONGER.share == AGAIN.share < WIDER.share
+    trained = round(AGAIN.share * SUBJECTS * PARTS[0])
+    assert trained == round(lab.SUBJECTS * lab.SHARES[0])
+
+
+RENAMED = {
+    "diverse-contrast": {f"{lab.BRAIN_T1.label} + {lab.BRAIN_T2.label}": "all 2"},
+    "diverse-skew": {
+        f"{lab.KNEE_PD.label} and few {lab.BRAIN_T2.label}": "knees and few brains",
+        f"{lab.BRAIN_T2.label} and few {lab.KNEE_PD.label}": "brains and few knees",
+        f"few {lab.BRAIN_T2.label} on": "few brains on",
+        f"U-net: {lab.BRAIN_T2.label} on": "U-net: brains on",
+    },
+    "ssdu-vs-supervised": {"SSDU: brain T1 3 T": "SSDU", ", 16 centre lines": ""},
+}
+"""What a control calls otherwise than the study it came from."""
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_a_control_asks_what_its_study_asked(case):
+    rules = [claim.rule for claim in recipe_of(case.came_from).CLAIMS]
+    asked = {str(part) for rule in rules for part in getattr(rule, "rules", (rule,))}
+    own = str(case.rule(case.gain(AGAIN))).replace(f", {AGAIN.label}", "")
+    for here, there in RENAMED[case.came_from].items():
+        own = own.replace(here, there)
+    assert own in asked

@@ -74,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seeds",
         type=int,
         metavar="N",
-        help="diverse-*: train everything N times, seeds --seed, --seed + 1, …; intervals are over them too "
-        "(default: as often as the study says, which is once for most)",
+        help="diverse-*, ssdu-vs-supervised, distributional-overfitting: train N times, seeds --seed, "
+        "--seed + 1, …; intervals are over them too (default: as often as the study says)",
     )
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--tiny", action="store_true", help="the smallest form that runs every step")
@@ -174,12 +174,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_seeds(name: str, seeds: int) -> None:
     from reshim.errors import UserError
+    from reshim.studies import REPEATED
 
     if seeds < 1:
         raise UserError(f"--seeds is {seeds}; give at least 1")
-    if not name.startswith("diverse-"):
+    if name not in REPEATED:
         raise UserError(
-            f"--seeds {seeds} is for the diverse-* studies, and {name} trains each network once; run it "
+            f"--seeds {seeds} is for {', '.join(REPEATED)}; {name} trains each network once: run it "
             "again with --seed 1, --seed 2, … and an --out for each"
         )
 

@@ -12,6 +12,7 @@ STUDIES = {
     "distributional-overfitting": "distributional_overfitting",
     "diverse-anatomy": "diverse_anatomy",
     "diverse-contrast": "diverse_contrast",
+    "diverse-controls": "diverse_controls",
     "diverse-field": "diverse_field",
     "diverse-forward-model": "diverse_forward_model",
     "diverse-large": "diverse_large",
@@ -40,6 +41,13 @@ STUDIES = {
     "ttt-shares": "ttt_shares",
     "zero-shot": "zero_shot",
 }
+
+REPEATED = (
+    *(name for name in STUDIES if name.startswith("diverse-")),
+    "distributional-overfitting",
+    "ssdu-vs-supervised",
+)
+"""Those that train everything with several seeds where they are asked to."""
 
 
 def recipe_of(name: str) -> ModuleType:

@@ -4,14 +4,15 @@ Paper   K. Lin and R. Heckel, ICML 2024 (arXiv:2312.10271), section 6, distribut
         gives no rule that needs no data of the other distribution; `EarlyStop` is ours.
 Claim   a network trained on P is best on Q before its training ends; stopping when validation on P has nearly
         ceased to improve gains on Q and costs at most 0.003 SSIM on P.
-Data    four pairs P, Q to choose the rule's share and window on their validation subjects, two others to
-        judge it on their test subjects; of the catalog, or simulated.
-Cost    about 15 minutes on one core; --tiny: under a minute.
+Data    four pairs P, Q to choose the rule's share and window on their validation subjects, four others to
+        judge it on their test subjects, of three training seeds; of the catalog, or simulated.
+Cost    about 55 minutes on one core; --tiny: two minutes.
 Run     reshim study distributional-overfitting
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 from reshim.evaluation.claims import Claim
 from reshim.evaluation.quantities import Average, Difference, Quantity
@@ -29,6 +30,7 @@ from reshim.report.blocks import (
     TextBlock,
 )
 from reshim.studies.engine import lab
+from reshim.studies.engine.diverse import of_seed, seeds_of
 from reshim.studies.engine.embedded import Embedded
 from reshim.studies.engine.lab import EVALUATION, NAMES, SHOWN, Distribution, on
 from reshim.studies.engine.scale import Scale
@@ -65,6 +67,10 @@ class Pair:
         """What the training is called."""
         return f"{NAMES[NETWORK]}: {self.home.label}, long"
 
+    def trained(self, study: Study, seed: int = 0) -> str:
+        """What the study calls one of several trainings, of this seed counted from its own."""
+        return of_seed(self.label, study, seed)
+
     def called(self, how: str) -> str:
         """What rows call a checkpoint of it."""
         return f"{self.label}, {how}"
@@ -80,7 +86,14 @@ TO_CHOOSE = (
     Pair(lab.BRAIN_T2, lab.KNEE_PD),
     Pair(lab.KNEE_PDFS, lab.BRAIN_T1),
 )
-TO_JUDGE = (Pair(lab.BRAIN_FLAIR, lab.KNEE_PDFS), Pair(lab.KNEE_PD_15, lab.BRAIN_T1_POST))
+TO_JUDGE = (
+    Pair(lab.BRAIN_FLAIR, lab.KNEE_PDFS),
+    Pair(lab.KNEE_PD_15, lab.BRAIN_T1_POST),
+    Pair(lab.BRAIN_T1_POST, lab.KNEE_PDFS_15),
+    Pair(lab.KNEE_PDFS_15, lab.BRAIN_T2_15),
+)
+SEEDS = 3
+"""Trainings on each P that is judged."""
 PEAK, EARLY, END = "at the peak elsewhere", "stopped early", "to the end"
 
 
@@ -120,9 +133,9 @@ class Trajectory:
     away: list[float]
 
     @classmethod
-    def of(cls, study: Study, pair: Pair) -> "Trajectory":
-        """From the training's log."""
-        lines = RunFolder(study.path_of(pair.label)).read_log("epoch")
+    def of(cls, study: Study, pair: Pair, seed: int = 0) -> "Trajectory":
+        """From the log of one of its trainings."""
+        lines = RunFolder(study.path_of(pair.trained(study, seed))).read_log("epoch")
         home = [float(line["validation"]["score"]) for line in lines]
         return cls(home, [watched_scores(line)[pair.away.label] for line in lines])
 
@@ -163,35 +176,38 @@ def embedded(scale: Scale) -> Embedded:
 
 
 def run(study: Study) -> None:
-    """Train long on each P, choose the rule on two pairs, score its checkpoints on the two others."""
+    """Train long on each P, choose the rule on four pairs, score its checkpoints on the four others."""
     settings = lab.training(study.scale, NETWORK, epochs=5 if study.tiny else EPOCHS)
-    for pair in TO_CHOOSE + TO_JUDGE:
+    judged = tuple(product(TO_JUDGE, seeds_of(study, SEEDS)))
+    for pair, seed in (*((pair, 0) for pair in TO_CHOOSE), *judged):
         watch = {pair.away.label: pair.away.where}
-        study.train(pair.label, NETWORK, pair.home.where, settings, watch=watch)
+        seeded = replace(settings, seed=seed)
+        study.train(pair.trained(study, seed), NETWORK, pair.home.where, seeded, watch=watch)
     rule = choose([Trajectory.of(study, pair) for pair in TO_CHOOSE])
     write_text(study.folder / "tuned" / "early-stop.json", json.dumps(vars(rule)) + "\n")
-    for pair in TO_JUDGE:
-        seen = Trajectory.of(study, pair)
-        epochs = {PEAK: seen.peak, EARLY: seen.chosen(rule), END: seen.chosen(None)}
-        for test in (pair.home, pair.away):
-            methods = {
-                pair.called(how): load_run(study.path_of(pair.label), epoch=epoch + 1, device=study.device)
-                for how, epoch in epochs.items()
-            }
-            study.compare(methods, test.where, EVALUATION, test=test.label)
-            for epoch in spread(len(seen.home), LOOKED_AT):
-                study.compare(
-                    {
-                        pair.called("over training"): load_run(
-                            study.path_of(pair.label), epoch=epoch, device=study.device
-                        )
-                    },
-                    test.where,
-                    EVALUATION,
-                    test=test.label,
-                    columns={"epoch": float(epoch)},
-                    keep_images=False,
-                )
+    for pair, seed in judged:
+        _score(study, pair, seed, rule)
+
+
+def _score(study: Study, pair: Pair, seed: int, rule: EarlyStop) -> None:
+    """Checkpoints of one training, at home and away: the three that claims are about, and some between."""
+    seen, path = Trajectory.of(study, pair, seed), study.path_of(pair.trained(study, seed))
+    epochs = {PEAK: seen.peak, EARLY: seen.chosen(rule), END: seen.chosen(None)}
+    for test in (pair.home, pair.away):
+        methods = {
+            pair.called(how): load_run(path, epoch=epoch + 1, device=study.device)
+            for how, epoch in epochs.items()
+        }
+        study.compare(methods, test.where, EVALUATION, test=test.label)
+        for epoch in spread(len(seen.home), LOOKED_AT):
+            study.compare(
+                {pair.called("over training"): load_run(path, epoch=epoch, device=study.device)},
+                test.where,
+                EVALUATION,
+                test=test.label,
+                columns={"epoch": float(epoch)},
+                keep_images=False,
+            )
 
 
 def spread(last: int, count: int) -> list[int]:

@@ -1,11 +1,14 @@
 """A study's seed is that of its trainings; of several trainings, the first's."""
 
+from contextlib import suppress
+
 import pytest
 from tests.training.toy import record
 
 from reshim.catalog import Catalog
+from reshim.classical.l1_wavelet import L1Wavelet
 from reshim.cli import main
-from reshim.studies import diverse_skew
+from reshim.studies import distributional_overfitting, diverse_controls, diverse_skew, ssdu_vs_supervised
 from reshim.studies.engine import lab
 from reshim.studies.engine import study as module
 from reshim.studies.engine.diverse import Part, seeds_of
@@ -77,6 +80,32 @@ def test_what_trains_once_trains_as_often_as_it_is_asked_to(tmp_path, trained):
     assert {each for _, each in trained} == {0, 1}
 
 
+@pytest.mark.parametrize("recipe", [distributional_overfitting, ssdu_vs_supervised, diverse_controls])
+def test_every_study_that_repeats_hands_each_training_its_seed(recipe, tmp_path, monkeypatch):
+    class EnoughError(Exception):
+        pass
+
+    asked = []
+
+    def pretended(self, label, network, where, settings, **_):
+        asked.append(settings.seed)
+        self.runs[label] = Trained.__new__(Trained)
+        return self.runs[label]
+
+    def stop(*_, **__):
+        raise EnoughError
+
+    monkeypatch.setattr(Study, "train", pretended)
+    monkeypatch.setattr(Study, "compare", lambda *_, **__: None)
+    monkeypatch.setattr(Study, "tune", lambda *_, **__: L1Wavelet())
+    monkeypatch.setattr(Study, "scans", lambda *_: [])
+    monkeypatch.setattr(distributional_overfitting, "choose", stop)
+    monkeypatch.setattr(distributional_overfitting.Trajectory, "of", stop)
+    with suppress(EnoughError):
+        recipe.run(study(tmp_path, seeds=2, embedded=False))
+    assert set(asked) == {0, 1}
+
+
 def test_a_tiny_form_shows_two_trainings_at_most(tmp_path):
     tiny = Study("x", tmp_path, Catalog.__new__(Catalog), Scale.TINY, 0, tmp_path)
     assert (list(seeds_of(tiny, 3)), list(seeds_of(tiny))) == ([0, 1], [0])
@@ -84,6 +113,6 @@ def test_a_tiny_form_shows_two_trainings_at_most(tmp_path):
 
 def test_seeds_are_refused_where_nobody_heeds_them(tmp_path, capsys):
     assert main(["study", "stress", "--seeds", "3", "--out", str(tmp_path / "out")]) == 2
-    assert "diverse-*" in capsys.readouterr().err
+    assert "diverse-skew" in capsys.readouterr().err
     assert main(["study", "diverse-field", "--seeds", "0", "--out", str(tmp_path / "out")]) == 2
     assert "at least 1" in capsys.readouterr().err

@@ -54,7 +54,7 @@ class Part:
         settings = replace(settings, epochs=(settings.epochs or 1) * len(schemes))
         label = label or called(network, self, share)
         return study.train(
-            f"{label}, training seed {study.seed + seed}" if seed else label,
+            of_seed(label, study, seed),
             network,
             self.where,
             settings,
@@ -67,6 +67,11 @@ def called(network: str, part: Part, share: float = 1.0) -> str:
     """What rows call the network that was trained on a part."""
     size = "" if share == 1 else f", 1/{round(1 / share)}"
     return f"{NAMES[network]}: {part.label}{size}"
+
+
+def of_seed(label: str, study: Study, seed: int) -> str:
+    """What a study calls one of several trainings that rows call alike; `seed` counts from its own."""
+    return f"{label}, training seed {study.seed + seed}" if seed else label
 
 
 def seeds_of(study: Study, recipe: int = 1) -> range:

@@ -54,6 +54,9 @@ class HeldOut:
     one: str = "held-out distribution"
     """What claims call one of them."""
 
+    seeds: int = 1
+    """Trainings of everything; rows tell them apart, and intervals are over them as well as over subjects."""
+
     @property
     def union(self) -> Part:
         """All that is trained on."""
@@ -160,13 +163,13 @@ class HeldOut:
 
     def run(self, study: Study) -> None:
         """Train singles and union at every size; score at home and on what is held out."""
-        for network, seed in product(self.networks, seeds_of(study)):
+        for network, seed in product(self.networks, seeds_of(study, self.seeds)):
             methods = {name: train() for name, train in self._trainings(study, network, seed).items()}
             compare(study, methods, (*self.singles, *self.held_out))
 
     def train(self, study: Study) -> None:
         """Train what `run` needs and no other process is at."""
-        for network, seed in product(self.networks, seeds_of(study)):
+        for network, seed in product(self.networks, seeds_of(study, self.seeds)):
             train_what_is_free(self._trainings(study, network, seed))
 
     def _trainings(self, study: Study, network: str, seed: int) -> Trainings:
