@@ -18,6 +18,7 @@ from .planted import all_rules, leaves_of, levels, rows_at
 
 RECIPES = (
     "data-filtering",
+    "diverse-controls",
     "diverse-scanner",
     "diverse-skew",
     "distributional-overfitting",
