@@ -360,7 +360,7 @@ def test_the_released_recipe_of_joint_training(catalog, tmp_path):
 
 def test_stopping_early_is_asked_for_by_name(catalog, tmp_path):
     assert reshim_train(catalog, "--where", "true", *QUICK, "--stop", "early", "--out", tmp_path / "run") == 0
-    assert load_run(tmp_path / "run").settings["training"]["early_stop"] == {"share": 0.002, "window": 15}
+    assert load_run(tmp_path / "run").settings["training"]["early_stop"] == {"share": 0.002, "window": 20}
     words = [catalog, "--where", "path LIKE '%train%'", *QUICK, "--stop", "early", "--out", tmp_path / "no"]
     with pytest.raises(UserError, match="none with split 'val'"):
         reshim_train(*words)

@@ -135,7 +135,7 @@ def _add_budget(group: argparse._ArgumentGroup) -> None:
         "--stop",
         choices=("early", "never"),
         default="never",
-        help="early: end when validation has levelled off for 15 epochs, as `reshim study "
+        help="early: end when validation has levelled off for 20 epochs, as `reshim study "
         "distributional-overfitting` chose the rule; for long trainings",
     )
     group.add_argument("--batch", type=int, default=4, metavar="N", help="slices a step (default 4)")

@@ -6,7 +6,7 @@ Claim   a network trained on P is best on Q before its training ends; stopping w
         ceased to improve gains on Q and costs at most 0.003 SSIM on P.
 Data    four pairs P, Q to choose the rule's share and window on their validation subjects, four others to
         judge it on their test subjects, of three training seeds; of the catalog, or simulated.
-Cost    about 55 minutes on one core; --tiny: two minutes.
+Cost    about 40 minutes on one core; --tiny: two minutes.
 Run     reshim study distributional-overfitting
 """
 
@@ -94,7 +94,7 @@ TO_JUDGE = (
 )
 SEEDS = 3
 """Trainings on each P that is judged."""
-PEAK, EARLY, END = "at the peak elsewhere", "stopped early", "to the end"
+CHECKPOINTS = PEAK, EARLY, END = "at the peak elsewhere", "stopped early", "to the end"
 
 
 def _mean(first: str, second: str) -> Quantity:
@@ -216,32 +216,70 @@ def spread(last: int, count: int) -> list[int]:
 
 
 def page(study: Study) -> tuple[Block, ...]:
-    """Claims, scores over training, checkpoints beside each other, images, curves of all pairs, the table."""
+    """Claims, scores over training, checkpoints beside each other, images, the rule, curves, the table."""
+    return (
+        ClaimsBlock(),
+        *(_over_training(pair) for pair in TO_JUDGE),
+        *(_checkpoints(pair) for pair in TO_JUDGE),
+        *(_images(study, pair) for pair in TO_JUDGE),
+        _rule_told(study),
+        _validation(study),
+        _table(),
+    )
+
+
+def _over_training(pair: Pair) -> Block:
+    return DosesBlock(
+        f"Over training on {pair.home.label}",
+        "Test subjects: at home, and on a distribution that training never saw.",
+        dose="epoch",
+        lines=tuple(
+            Choice(f"on {test.label}", {"method": pair.called("over training"), "test": test.label})
+            for test in (pair.home, pair.away)
+        ),
+        where=SHOWN,
+        log_x=True,
+    )
+
+
+def _checkpoints(pair: Pair) -> Block:
+    return MatrixBlock(
+        f"Checkpoints of training on {pair.home.label}",
+        methods=tuple(Choice(how, {"method": pair.called(how)}) for how in CHECKPOINTS),
+        tests=(pair.home.test, pair.away.test),
+        where=SHOWN,
+    )
+
+
+def _images(study: Study, pair: Pair) -> Block:
+    return ImagesBlock(
+        f"What it looks like: {pair.away.label}",
+        f"Trained on {pair.home.label}: the slices with the median and the worst score at the end.",
+        examples=study.examples(
+            pair.away.label,
+            pair.called(END),
+            [pair.called(how) for how in CHECKPOINTS],
+            called=f"from {pair.home.label}",
+        ),
+    )
+
+
+def _rule_told(study: Study) -> Block:
     rule = EarlyStop(**json.loads((study.folder / "tuned" / "early-stop.json").read_text()))
-    over = tuple(
-        DosesBlock(
-            f"Over training on {pair.home.label}",
-            "Test subjects: at home, and on a distribution that training never saw.",
-            dose="epoch",
-            lines=tuple(
-                Choice(f"on {test.label}", {"method": pair.called("over training"), "test": test.label})
-                for test in (pair.home, pair.away)
-            ),
-            where=SHOWN,
-            log_x=True,
-        )
-        for pair in TO_JUDGE
+    chosen_on = ", ".join(f"{pair.home.label} → {pair.away.label}" for pair in TO_CHOOSE)
+    return TextBlock(
+        "The rule",
+        paragraphs=(
+            f"Training ends when the mean gain of the last {rule.window} epochs falls below a share of the "
+            f"whole gain since the first epoch; both, the share of {rule.share:g} and the number of epochs, "
+            f"are chosen on the validation subjects of {chosen_on}. "
+            f"“{PEAK}” looks at Q's validation subjects and is no rule that anyone could use.",
+        ),
     )
-    matrices = tuple(
-        MatrixBlock(
-            f"Checkpoints of training on {pair.home.label}",
-            methods=tuple(Choice(how, {"method": pair.called(how)}) for how in (PEAK, EARLY, END)),
-            tests=(pair.home.test, pair.away.test),
-            where=SHOWN,
-        )
-        for pair in TO_JUDGE
-    )
-    curves = CurvesBlock(
+
+
+def _validation(study: Study) -> Block:
+    return CurvesBlock(
         "Validation at home and away",
         "The curve away is for looking only.",
         curves=tuple(
@@ -255,37 +293,14 @@ def page(study: Study) -> tuple[Block, ...]:
         x_label="epoch",
         y_label="validation SSIM",
     )
-    told = TextBlock(
-        "The rule",
-        paragraphs=(
-            f"Training ends when the mean gain of the last {rule.window} epochs falls below a share of the "
-            f"whole gain since the first epoch; both, the share of {rule.share:g} and the number of epochs, "
-            "are chosen on "
-            "the validation subjects of "
-            f"{', '.join(f'{pair.home.label} → {pair.away.label}' for pair in TO_CHOOSE)}. "
-            f"“{PEAK}” looks at Q's validation subjects and is no rule that anyone could use.",
-        ),
-    )
-    images = tuple(
-        ImagesBlock(
-            f"What it looks like: {pair.away.label}",
-            f"Trained on {pair.home.label}: the slices with the median and the worst score at the end.",
-            examples=study.examples(
-                pair.away.label,
-                pair.called(END),
-                [pair.called(how) for how in (PEAK, EARLY, END)],
-                called=f"from {pair.home.label}",
-            ),
-        )
-        for pair in TO_JUDGE
-    )
-    table = TableBlock(
+
+
+def _table() -> Block:
+    return TableBlock(
         "The table to copy",
         "P is what was trained on, Q what never was.",
         rows=tuple(
-            Choice(pair.called(how), {"method": pair.called(how)})
-            for pair in TO_JUDGE
-            for how in (PEAK, EARLY, END)
+            Choice(pair.called(how), {"method": pair.called(how)}) for pair in TO_JUDGE for how in CHECKPOINTS
         ),
         columns=(
             Choice("on P", {"test": [pair.home.label for pair in TO_JUDGE]}),
@@ -293,4 +308,3 @@ def page(study: Study) -> tuple[Block, ...]:
         ),
         where=SHOWN,
     )
-    return (ClaimsBlock(), *over, *matrices, *images, told, curves, table)

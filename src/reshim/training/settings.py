@@ -28,7 +28,7 @@ class EarlyStop:
     share: float = 0.002
     """Stop when the mean gain of an epoch falls below this share of the whole gain since the first epoch."""
 
-    window: int = 15
+    window: int = 20
     """Epochs over which the gain is averaged."""
 
     def __post_init__(self) -> None:
