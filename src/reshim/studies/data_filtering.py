@@ -213,6 +213,6 @@ def page(study: Study) -> tuple[Block, ...]:
             "random halves, the first is shown.",
             examples=study.examples(away, followed, [called(name) for name in FILTERS], half(DRAWS[0])),
         ),
-        learning_curves(study, list(study.runs)),
+        learning_curves(study),
         TableBlock("The table to copy", rows=rows, columns=tests, where=SHOWN, compare_to=RANDOM),
     )

@@ -259,7 +259,6 @@ def page(study: Study) -> tuple[Block, ...]:
     """Claims, what they mean, a table for each comparison, images of the first, training."""
     first = CASES[0]
     shown = tuple(each.label(AGAIN) for each in first.contenders)
-    labels = [each.label(size) for case in CASES for each in case.contenders for size in SIZES]
     return (
         ClaimsBlock(),
         TextBlock(
@@ -281,5 +280,5 @@ def page(study: Study) -> tuple[Block, ...]:
             for case in CASES
         ),
         looks_like(study, first.test.label, first.one.label(AGAIN), shown, "of both"),
-        learning_curves(study, labels),
+        learning_curves(study),
     )

@@ -185,4 +185,4 @@ def page(study: Study) -> tuple[Block, ...]:
     joint, alone = SKEWS[0].joint(first), SKEWS[0].alone(first)
     shown = (alone, joint, called(first, BRAINS))
     images = looks_like(study, away, joint, shown, "of knees and few brains")
-    return (ClaimsBlock(), *matrices, images, *robustness, learning_curves(study, list(study.runs)), *tables)
+    return (ClaimsBlock(), *matrices, images, *robustness, learning_curves(study), *tables)

@@ -213,7 +213,7 @@ def page(study: Study) -> tuple[Block, ...]:
             "With lesions: the slice with the median and the one with the worst score.",
             examples=study.examples(TESTS[0].label, by=labels[0], labels=labels),
         ),
-        learning_curves(study, list(study.runs)),
+        learning_curves(study),
         TextBlock(
             "What is compared",
             paragraphs=(

@@ -174,7 +174,7 @@ def page(study: Study) -> tuple[Block, ...]:
                 SITE.label, SOURCE, (SOURCE, *map(adapted, OBJECTIVES), TARGET), {"share": 1.0}
             ),
         ),
-        learning_curves(study, list(study.runs)),
+        learning_curves(study),
         TableBlock(
             "The table to copy",
             rows=(

@@ -27,7 +27,7 @@ from reshim.robustness.second_scan import SecondScan
 from reshim.simulation.protocols import protocol_of
 from reshim.studies.engine import lab
 from reshim.studies.engine.crowd import crowd
-from reshim.studies.engine.diverse import Part, called, compare, learning_curves, of_seed, seeds_of
+from reshim.studies.engine.diverse import Part, compare, learning_curves, of_seed, seeds_of
 from reshim.studies.engine.embedded import Embedded
 from reshim.studies.engine.lab import NAMES, SHOWN, Distribution, on
 from reshim.studies.engine.scale import Scale
@@ -154,7 +154,7 @@ def run(study: Study) -> None:
 def trained_at(study: Study, test: Distribution, seed: int) -> dict[str, Reconstructor]:
     """Both trainings, made for one protocol and rate."""
     settings = lab.training(study.scale, NETWORK, objective=OBJECTIVE, schemes=(test.scheme,), seed=seed)
-    label = of_seed(_own(test), study, seed)
+    label = of_seed(f"{SELF}: {test.label}", study, seed)
     return {
         SELF: study.train(label, NETWORK, test.where, settings, undersampled=test.scheme),
         SUPERVISED: Part.of(test).train(study, NETWORK, seed=seed),
@@ -167,14 +167,6 @@ def classical_at(study: Study, test: Distribution) -> dict[str, Reconstructor]:
         SENSE: study.tune(f"sense {test.label}", lab.sense, lab.RIDGES, test.where, test.scheme),
         WAVELET: study.tune(f"wavelet {test.label}", lab.wavelet, lab.THRESHOLDS, test.where, test.scheme),
     }
-
-
-def _own(test: Distribution) -> str:
-    return f"{SELF}: {test.label}"
-
-
-def _supervised(test: Distribution) -> str:
-    return called(NETWORK, Part.of(test))
 
 
 def scanned_twice(study: Study) -> tuple[tuple[ScanRecord, ScanRecord], ...]:
@@ -193,7 +185,6 @@ def page(study: Study) -> tuple[Block, ...]:
     """Claims, methods by protocol, images, training, what was seen."""
     rows = tuple(Choice(method, {"method": method}) for method in METHODS)
     prospective = tuple(PROSPECTIVE.values()) if study.embedded else ()
-    first = [name(test) for test in PROTOCOLS + FASTER for name in (_own, _supervised)]
     tests = tuple(test.test for test in PROTOCOLS + FASTER + prospective)
     return (
         ClaimsBlock(),
@@ -209,7 +200,7 @@ def page(study: Study) -> tuple[Block, ...]:
             "The slice with the median and the one with the worst score of SSDU.",
             examples=study.examples(lab.KNEE_PDFS.label, by=SELF, labels=METHODS),
         ),
-        learning_curves(study, first),
+        learning_curves(study),
         TableBlock("The table to copy", rows=rows, columns=tests, where=SHOWN, compare_to=SUPERVISED),
         TextBlock(
             "What is compared",

@@ -11,7 +11,7 @@ from reshim.cli import main
 from reshim.studies import distributional_overfitting, diverse_controls, diverse_skew, ssdu_vs_supervised
 from reshim.studies.engine import lab
 from reshim.studies.engine import study as module
-from reshim.studies.engine.diverse import Part, seeds_of
+from reshim.studies.engine.diverse import Part, learning_curves, seeds_of
 from reshim.studies.engine.held_out import HeldOut
 from reshim.studies.engine.one_for_all import OneForAll
 from reshim.studies.engine.scale import Scale
@@ -104,6 +104,15 @@ def test_every_study_that_repeats_hands_each_training_its_seed(recipe, tmp_path,
     with suppress(EnoughError):
         recipe.run(study(tmp_path, seeds=2, embedded=False))
     assert set(asked) == {0, 1}
+
+
+def test_of_what_was_trained_several_times_a_page_draws_the_first_curve(tmp_path, trained):
+    asked = study(tmp_path, seed=4)
+    for seed in range(3):
+        Part.of(lab.KNEE_PD).train(asked, "unet-tiny", seed=seed)
+    assert len(asked.runs) == 3
+    (curve,) = learning_curves(asked).curves
+    assert curve.file == f"curves/{asked.slug(next(iter(asked.runs)))}.jsonl"
 
 
 def test_a_tiny_form_shows_two_trainings_at_most(tmp_path):

@@ -69,9 +69,12 @@ def called(network: str, part: Part, share: float = 1.0) -> str:
     return f"{NAMES[network]}: {part.label}{size}"
 
 
+OF_SEED = ", training seed "
+
+
 def of_seed(label: str, study: Study, seed: int) -> str:
     """What a study calls one of several trainings that rows call alike; `seed` counts from its own."""
-    return f"{label}, training seed {study.seed + seed}" if seed else label
+    return f"{label}{OF_SEED}{study.seed + seed}" if seed else label
 
 
 def seeds_of(study: Study, recipe: int = 1) -> range:
@@ -128,14 +131,19 @@ def to_copy(network: str, methods: Sequence[str], tests: Sequence[Choice], compa
     )
 
 
-def learning_curves(study: Study, labels: Sequence[str]) -> CurvesBlock:
-    """The validation scores that chose each checkpoint, a panel for each network."""
+def learning_curves(study: Study, labels: Sequence[str] | None = None) -> CurvesBlock:
+    """The validation scores that chose each checkpoint, a panel for each network.
+
+    Of all trainings, unless some are named; of those that rows call alike, the first.
+    """
+    labels = list(study.runs) if labels is None else labels
+    first = [label for label in labels if OF_SEED not in label]
     return CurvesBlock(
         "Training",
         "Validation SSIM in each network's own distribution, which chose its checkpoint.",
         curves=tuple(
             Curve(label, f"curves/{study.slug(label)}.jsonl", x="epoch", y="score", panel=label.split(":")[0])
-            for label in labels
+            for label in first
         ),
         x_label="epoch",
         y_label="validation SSIM",
