@@ -205,6 +205,12 @@ def test_a_crowd_is_none_of_the_laboratory_s_subjects(study):
         crowd(study, "x", [], range(3, 9))
 
 
+def test_a_crowd_is_of_test_subjects_wherever_the_hash_of_their_names_falls(study):
+    records = crowd(study, "x", [protocol_of(HOME.protocol)], range(7003, 7008))
+    assert len({record.subject for record in records}) == 5
+    assert {record.split for record in records} == {"test"}
+
+
 def test_reconciling_is_as_good_or_not_and_sooner_or_not():
     def found(score, seconds):
         """Where zero-shot learning from a trained start has 0.8 and takes 20 seconds."""

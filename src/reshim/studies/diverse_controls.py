@@ -8,7 +8,7 @@ Claim   four comparisons that contradicted their claim with one training seed ar
         neither is left standing, on such scans.
 Data    knees (PD) and brains (T1, T2, FLAIR) at 3 T, 42 subjects of each to train on and 16 to test on; of
         the catalog, or simulated.
-Cost    about 50 minutes of one core; --tiny: three minutes.
+Cost    about an hour of one core; --tiny: three minutes.
 Run     reshim study diverse-controls
 """
 

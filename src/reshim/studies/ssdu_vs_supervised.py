@@ -10,7 +10,7 @@ Data    knees (PD, PD-FS) and brains (T1, T2, FLAIR) at 3 T of the catalog, or s
         Three training seeds at 4x, one at 6x and 8x.
         Prospective: simulated brains T1 at 3 T that no network saw, each scanned once more.
 Rates   nominal: with 16 of 64 columns always sampled 4x is 2.29x in effect, 6x 2.67x, 8x 2.91x.
-Cost    about 65 minutes of one core; --tiny: two minutes.
+Cost    about 55 minutes of one core; --tiny: two minutes.
 Run     reshim study ssdu-vs-supervised
 """
 

@@ -1,6 +1,7 @@
 """For questions about subjects: many simulated ones under cards dealt in turn, and one scan of each."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from reshim.catalog import Catalog
 from reshim.progress import steps
@@ -36,7 +37,7 @@ def crowd(
     slices: int = 1,
     lesions: bool = False,
 ) -> list[ScanRecord]:
-    """Subjects of these numbers, each under one of the cards; made once and found again.
+    """Test subjects of these numbers, each under one of the cards; made once and found again.
 
     The numbers must not be those of the laboratory's subjects, which networks were trained on; a name stands
     for one number of slices and for subjects with or without lesions.
@@ -69,4 +70,4 @@ def crowd(
         ]
         records = Catalog.index([folder], catalog).catalog.records()
     wanted = {path.name for path in paths}
-    return [record for record in records if record.file_name in wanted]
+    return [replace(record, split="test") for record in records if record.file_name in wanted]
