@@ -10,7 +10,7 @@ ROOT = Path(reshim.__file__).parent
 
 # From the data to the page; a package may import what stands above it.
 LEVELS = (
-    {"errors", "key_values", "seeds", "types", "solvers", "digest", "progress", "rows"},
+    {"beside", "errors", "key_values", "seeds", "types", "solvers", "digest", "progress", "rows"},
     {"physics"},
     {"metrics", "simulation"},
     {"scans"},

@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reshim.beside import beside
+
 SCHEMA = pa.schema(
     [
         ("scan_id", pa.string()),
@@ -67,10 +69,8 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a table beside `path`, then rename: a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial")
-    pq.write_table(table, beside)
-    beside.replace(path)
+    with beside(path) as own:
+        pq.write_table(table, own)
 
 
 def read_rows(path: Path) -> pa.Table:

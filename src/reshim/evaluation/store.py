@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reshim.beside import beside
 from reshim.rows import write_rows, write_table
 
 
@@ -44,12 +45,9 @@ class Store:
     def put_images(self, key: str, images: np.ndarray, reference: np.ndarray) -> None:
         """Keep the magnitudes (slice, row, column) of a volume and its reference, as half-precision parts."""
         peak = float(reference.max()) or 1.0
-        path = self.image_path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{key}.partial.npz")
         kept, known = (np.clip(array / peak, 0, 6e4).astype(np.float16) for array in (images, reference))
-        np.savez_compressed(beside, images=kept, reference=known)
-        beside.replace(path)
+        with beside(self.image_path(key)) as own, own.open("wb") as file:
+            np.savez_compressed(file, images=kept, reference=known)
 
     def collect(self, finished: Iterable[tuple[str, str | Mapping[str, Any]]], out: Path) -> pa.Table:
         """Join the rows of some (key, columns) into one file and return them.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from reshim.beside import beside
 from reshim.errors import UserError
 from reshim.report.blocks import ImagesBlock
 from reshim.report.context import Context
@@ -69,18 +70,17 @@ def save_example(
     peak = float(np.abs(reference).max()) or 1.0
     stack = np.stack([np.abs(np.asarray(image)) for image in images.values()]) / peak
     path = folder / FOLDER / f"{name}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{name}.partial.npz")
-    np.savez_compressed(
-        beside,
-        reference=(np.abs(reference) / peak).astype(np.float16),
-        images=np.clip(stack, 0, 6e4).astype(np.float16),
-        labels=np.array(list(images), dtype=np.str_),
-        scores=np.array([scores.get(label, "") for label in images], dtype=np.str_),
-        caption=np.array(caption, dtype=np.str_),
-        zoom=np.array([] if zoom is None else zoom, dtype=np.int64),
-    )
-    return beside.replace(path)
+    with beside(path) as own, own.open("wb") as file:
+        np.savez_compressed(
+            file,
+            reference=(np.abs(reference) / peak).astype(np.float16),
+            images=np.clip(stack, 0, 6e4).astype(np.float16),
+            labels=np.array(list(images), dtype=np.str_),
+            scores=np.array([scores.get(label, "") for label in images], dtype=np.str_),
+            caption=np.array(caption, dtype=np.str_),
+            zoom=np.array([] if zoom is None else zoom, dtype=np.int64),
+        )
+    return path
 
 
 def load_example(folder: Path, name: str) -> Example:

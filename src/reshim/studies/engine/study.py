@@ -15,6 +15,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from reshim.acquire import Scheme, measure, reference, without_oversampling
+from reshim.beside import beside
 from reshim.catalog import Catalog
 from reshim.classical.tune import tune
 from reshim.digest import digest
@@ -467,7 +468,5 @@ def support_ssim(image: Tensor, target: Tensor) -> Tensor:
 
 def write_text(path: Path, text: str) -> None:
     """Write beside, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(text)
-    beside.replace(path)
+    with beside(path) as own:
+        own.write_text(text)

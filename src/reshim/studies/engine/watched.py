@@ -14,6 +14,7 @@ from reshim.alarm.calibrate import FITTED_SHARE, left_as_is, observed
 from reshim.alarm.features import NAMES
 from reshim.alarm.prediction import Predictor
 from reshim.alarm.shift import Alarm
+from reshim.beside import beside
 from reshim.digest import digest
 from reshim.errors import BadScanError, UserError
 from reshim.evaluation.run import LeftOut
@@ -100,15 +101,13 @@ def _read(path: Path, count: int) -> dict[int, tuple[Tensor, float]]:
 
 def _write(path: Path, seen: Mapping[int, tuple[Tensor, float]]) -> None:
     places = sorted(seen)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.partial")
     tensors = {
         "places": torch.tensor(places),
         "rows": torch.stack([seen[place][0] for place in places]),
         "ssim": torch.tensor([seen[place][1] for place in places], dtype=torch.float64),
     }
-    save_file(tensors, beside)
-    beside.replace(path)
+    with beside(path) as own:
+        save_file(tensors, own)
 
 
 def measured(record: ScanRecord) -> Measurement:
