@@ -35,11 +35,11 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml requirements.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.lock torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.lock -e '.[formats]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.lock -e '.[fast,formats]'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.lock -e '.[features,formats,lint,segmentation,tensorboard,test]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c requirements.lock -e '.[fast,features,formats,lint,segmentation,tensorboard,test]'
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c requirements.lock fastmri
 	touch $@
 

@@ -10,7 +10,18 @@ ROOT = Path(reshim.__file__).parent
 
 # From the data to the page; a package may import what stands above it.
 LEVELS = (
-    {"beside", "errors", "key_values", "seeds", "types", "solvers", "digest", "progress", "rows"},
+    {
+        "beside",
+        "compiled_ssim",
+        "errors",
+        "key_values",
+        "seeds",
+        "types",
+        "solvers",
+        "digest",
+        "progress",
+        "rows",
+    },
     {"physics"},
     {"metrics", "simulation"},
     {"scans"},

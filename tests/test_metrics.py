@@ -85,3 +85,34 @@ def test_ssim_has_a_gradient():
     image.requires_grad_(True)
     ssim(image, reference, reference.max().expand(1)).sum().backward()
     assert torch.isfinite(image.grad).all()
+
+
+def test_a_large_volume_is_scored_by_the_compiled_map_with_the_same_result(monkeypatch):
+    from reshim import metrics
+
+    monkeypatch.setattr(metrics, "LARGE", 1)
+    image, reference = (each.float() for each in pair(41, 33, n=5))
+    top = torch.tensor([0.5, 1.0, 2.0, 1.0, 3.0])
+    wide = ssim_map(image.double(), reference.double(), top.double())
+    called = []
+    compiled = metrics.compiled_ssim_map
+    monkeypatch.setattr(metrics, "compiled_ssim_map", lambda *a: called.append(1) or compiled(*a))
+    ours = ssim_map(image, reference, top)
+    assert called
+    torch.testing.assert_close(ours.double(), wide, atol=2e-5, rtol=0)
+    assert (ours.double().mean((1, 2)) - wide.mean((1, 2))).abs().max() < 1e-6
+    image[2, 20, 20] = torch.nan
+    touched = ssim_map(image, reference, top)
+    assert touched[2].isnan().sum() == 49
+    assert torch.equal(touched[0], ours[0])
+
+
+def test_without_the_compiler_a_large_volume_has_the_same_score(monkeypatch):
+    from reshim import metrics
+
+    monkeypatch.setattr(metrics, "LARGE", 1)
+    image, reference = (each.float() for each in pair(41, 33, n=2))
+    top = reference.max().expand(2)
+    fast = ssim(image, reference, top)
+    monkeypatch.setattr(metrics, "installed", lambda: False)
+    torch.testing.assert_close(ssim(image, reference, top), fast, atol=1e-6, rtol=0)
