@@ -27,7 +27,7 @@ def installed() -> bool:
 def compiled_ssim_map(
     image: np.ndarray, reference: np.ndarray, scale: np.ndarray, threads: int
 ) -> np.ndarray:
-    """``(slice, row - 6, column - 6)`` of two float32 volumes, with a range each slice; slices side by side."""
+    """Maps ``(slice, row - 6, column - 6)`` of two float32 volumes, a range a slice, slices side by side."""
     slices, rows, columns = image.shape
     out = np.empty((slices, rows - 6, columns - 6), np.float32)
     constants = [((0.01 * each) ** 2, (0.03 * each) ** 2) for each in scale.astype(np.float64)]
