@@ -50,7 +50,9 @@ PLAN = {
 }
 """What --plan says, and what is taken where it does not; `side` is that of the image that is scored."""
 
-PACKAGES = ("torch", "numpy", "h5py", "pyarrow", "duckdb", "safetensors", "matplotlib", "nibabel", "pydicom")
+PACKAGES = ("torch", "numpy", "h5py", "pyarrow", "duckdb", "safetensors", "matplotlib")
+OPTIONAL = {"nibabel": "formats", "pydicom": "formats", "twixtools": "formats", "numba": "fast"}
+"""A package and the extra that brings it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -263,15 +265,13 @@ def _findings(folder: Path) -> tuple[list[tuple[str, str, str]], bool]:
 
     rows = [("python", platform.python_version(), "3.11 or newer is needed")]
     missing = False
-    for name in PACKAGES:
+    for name in (*PACKAGES, *OPTIONAL):
         try:
             rows.append((name, importlib.metadata.version(name), ""))
         except importlib.metadata.PackageNotFoundError:
-            optional = name in ("nibabel", "pydicom")
-            missing = missing or not optional
-            rows.append(
-                (name, "missing", "pip install 'reshim[formats]'" if optional else "pip install reshim")
-            )
+            extra = f"'reshim[{OPTIONAL[name]}]'" if name in OPTIONAL else "reshim"
+            missing = missing or name not in OPTIONAL
+            rows.append((name, "missing", f"pip install {extra}"))
     rows.append(
         ("processor cores", str(_cores()), f"OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')}")
     )
