@@ -1,5 +1,6 @@
 """The doctor from the command line: the machine alone, a plan, and what it refuses."""
 
+import importlib.metadata
 import json
 import platform
 import re
@@ -24,6 +25,20 @@ def test_the_machine_alone(tmp_path, capsys, monkeypatch):
     if platform.libc_ver()[0] == "glibc":
         # Commands tell the C library themselves; no variable of the environment is needed.
         assert re.search(r"large blocks kept by the C library +yes", printed)
+
+
+def test_what_is_missing_is_named_with_the_extra_that_brings_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    known = importlib.metadata.version
+
+    def version(name):
+        if name == "numba":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return known(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert main(["doctor", "--out", str(tmp_path)]) == 0  # it is no fault
+    assert re.search(r"numba +missing +pip install 'reshim\[fast\]'", capsys.readouterr().out)
 
 
 def test_a_plan_is_forecast_as_a_table_and_as_json(tmp_path, capsys):

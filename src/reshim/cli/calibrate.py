@@ -69,11 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
             trained, records, schemes=schemes, trained_on=headers, seed=arguments.seed, on_progress=tick
         )
     n_fitted, n_calibrated = (len(predictor.about[name]) for name in ("fitted", "calibrated"))
-    Console().print(
+    Console(markup=False).print(
         f"{arguments.run / FILE}: fitted on {n_fitted} subjects, calibrated on {n_calibrated}; nine of ten "
         f"scans like them have 1 - SSIM within a factor of {math.exp(predictor.half_width()):.2f} of what is "
         "foretold",
-        markup=False,
         highlight=False,
     )
     return 0

@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     table = Table("what", "found", "note", box=None)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    Console(markup=False).print(table)
     return 2 if missing else 0
 
 

@@ -160,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
             "no scan could be scored:\n" + "\n".join(f"  {x.scan_id}: {x.reason}" for x in left_out)
         )
     table = store.collect(finished, arguments.out)
-    console = Console()
+    console = Console(markup=False)
     n_scans = len(table["scan_id"].unique())
     console.print(f"{table.num_rows} rows of {n_scans} scans in {arguments.out}")
     if arguments.compare_to is not None:
@@ -171,9 +171,9 @@ def run(arguments: argparse.Namespace) -> int:
         if each.missing:
             found = f"files that are not in the catalog: {len(each.missing)}, e.g. {each.missing[0]}"
             told = "; ".join((found, *each.otherwise))
-            console.print(f"list {each.name}: {told}", style="yellow", markup=False)
+            console.print(f"list {each.name}: {told}", style="yellow")
     for scan in left_out:
-        console.print(f"left out {scan.scan_id}: {scan.reason}", style="yellow", markup=False)
+        console.print(f"left out {scan.scan_id}: {scan.reason}", style="yellow")
     return 3 if left_out or any(each.missing for each in sets) else 0
 
 

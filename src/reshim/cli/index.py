@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     from reshim.catalog.splits import parse_shares
 
     shares = parse_shares(arguments.split)
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(markup=False, stderr=True, soft_wrap=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("reading headers", total=None)
         indexed = Catalog.index(
@@ -103,18 +103,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.duplicates:
         repeated = catalog.where("duplicate_of IS NOT NULL")
         for record, first in zip(repeated.records(), repeated.table["duplicate_of"].to_pylist(), strict=True):
-            console.print(f"repeats another: {record.scan_id}: {first}", markup=False, highlight=False)
+            console.print(f"repeats another: {record.scan_id}: {first}", highlight=False)
     for note in indexed.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        console.print(f"note: {note}", highlight=False)
     missing = _what_is_missing(catalog)
     for line in missing[:MOST_LINES]:
-        console.print(f"missing: {line}", markup=False, highlight=False)
+        console.print(f"missing: {line}", highlight=False)
     if len(missing) > MOST_LINES:
         console.print(f"missing: the like of {len(missing) - MOST_LINES} more files")
     for path, reason in indexed.skipped:
-        console.print(f"skipped: {path}: {reason}", markup=False, highlight=False)
+        console.print(f"skipped: {path}: {reason}", highlight=False)
     for path, reason in indexed.left_out:
-        console.print(f"left out: {path}: {reason}", markup=False, highlight=False)
+        console.print(f"left out: {path}: {reason}", highlight=False)
     counts = catalog.by()[0] if len(catalog) else {"subjects": 0, "volumes": 0, "slices": 0}
     print(
         f"{counts['volumes']} volumes of {counts['subjects']} subjects, {counts['slices']} slices, "

@@ -93,10 +93,10 @@ def _write_quality(catalog: "Catalog", path: Path) -> int:
     with steps("measuring image quality", len(records)) as tick:
         table, left_out = quality_table(records, on_progress=tick)
     write_table(path, table)
-    console = Console()
-    console.print(f"{table.num_rows} rows of {len(records) - len(left_out)} scans in {path}", markup=False)
+    console = Console(markup=False)
+    console.print(f"{table.num_rows} rows of {len(records) - len(left_out)} scans in {path}")
     for line in left_out:
-        console.print(f"left out {line}", style="yellow", markup=False)
+        console.print(f"left out {line}", style="yellow")
     return 3 if left_out else 0
 
 
@@ -105,9 +105,9 @@ def _print_table(columns: tuple[str, ...], counts: list[dict], total: dict) -> N
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    console = Console(markup=False)
     if not console.is_terminal:
-        console = Console(width=240)  # a file or a pipe has no edge to cut words at
+        console = Console(markup=False, width=240)  # a file or a pipe has no edge to cut words at
     table = Table(show_footer=True)
     for number, name in enumerate(columns):
         table.add_column(name, footer="all" if number == 0 else "")

@@ -78,21 +78,21 @@ def run(arguments: argparse.Namespace) -> int:
         keep_complex=arguments.complex,
         device=checked_device(arguments.device),
     )
-    console, failed = Console(), []
+    console, failed = Console(markup=False), []
     several = len(arguments.files) > 1
     with steps("reconstructing", len(arguments.files)) as tick:
         for path in arguments.files:
             folder = arguments.out / path.stem if several else arguments.out
             try:
                 card = reconstruct_file(path, request, folder)
-                console.print(_summary(path, folder, card), markup=False, highlight=False)
+                console.print(_summary(path, folder, card), highlight=False)
             except (BadScanError, ValueError) as error:
                 if not several:
                     raise UserError(str(error)) from error
                 failed.append(f"{path}: {error}")
             tick(path.name)
     for line in failed:
-        console.print(f"left out {line}", style="yellow", markup=False)
+        console.print(f"left out {line}", style="yellow")
     if len(failed) == len(arguments.files):
         return 2
     return 3 if failed else 0

@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     session = Session(request, int(arguments.max_gib * (1 << 30)), arguments.images)
     session.prepare()
-    console = Console()
+    console = Console(markup=False)
     logging.getLogger("reshim").addHandler(RichHandler(console=console, show_path=False))
     logging.getLogger("reshim").setLevel(logging.INFO)
     try:

@@ -11,6 +11,8 @@ from types import FrameType
 NAME = "study"
 HELP = "Answer one question of the papers, from data to page; run again, it goes on where it was."
 
+STYLES = {"holds": "green", "contradicted": "red"}
+
 EXAMPLE = """\
 examples:
   reshim study --list
@@ -107,11 +109,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the study, or list them all."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from reshim.errors import UserError
     from reshim.studies import STUDIES, question_of, recipe_of
 
-    console = Console()
+    console = Console(markup=False)
     if arguments.list:
         table = Table("study", "question", box=None)
         for name in sorted(STUDIES):
@@ -156,11 +159,11 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     with _ending_in_order():
         result = run_study(asked, checked_processes(recipe, arguments.processes))
-    table = Table("claim", "holds", "value", "95 % interval", "rule", box=None)
+    table = Table("claim", "verdict", "value", "95 % interval", "rule", box=None)
     for claim in result.claims:
         table.add_row(
             claim["claim"],
-            "[green]yes[/]" if claim["holds"] else "[red]no[/]",
+            Text(claim["verdict"], style=STYLES.get(claim["verdict"], "")),
             _number(claim["value"], claim["unit"]),
             f"{_number(claim['low'], claim['unit'])} … {_number(claim['high'], claim['unit'])}",
             claim["rule"],
@@ -168,7 +171,7 @@ def run(arguments: argparse.Namespace) -> int:
     console.print(table)
     console.print(f"page     {result.page}\nrows     {out / 'rows.parquet'}\nsummary  {out / 'summary.json'}")
     for line in result.left_out:
-        console.print(f"left out {line}", style="yellow", markup=False)
+        console.print(f"left out {line}", style="yellow")
     return 3 if result.left_out else 0
 
 

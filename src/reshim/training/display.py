@@ -14,13 +14,13 @@ class RichDisplay:
     """A bar over the steps, and a line for each epoch."""
 
     def __init__(self, title: str, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or Console(markup=False, stderr=True)
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[loss]}"),
+            TextColumn("{task.fields[loss]}", markup=False),
             console=self._console,
             disable=not self._console.is_terminal,
         )

@@ -68,11 +68,10 @@ def train_beside(study: Study, recipe: ModuleType, command: Sequence[str], proce
             train_what_is_free(study, recipe)
         for number, other in enumerate(others, 2):
             if other.wait():
-                Console(stderr=True).print(
+                Console(markup=False, stderr=True).print(
                     f"training process {number} ended with {other.returncode}; "
                     f"{study.folder / f'trainings-{number}.log'} says why, its work is done here",
                     style="yellow",
-                    markup=False,
                 )
 
 

@@ -80,6 +80,6 @@ def catalog_of(data: Embedded, shared: Path, catalog: Path, seed: int) -> Catalo
                     progress=tick,
                 )
         everything = Catalog.index([scans], catalog, shares=shares).catalog
-    Console(stderr=True).print(f"{total} simulated scans in {scans}", style="dim")
+    Console(markup=False, stderr=True).print(f"{total} simulated scans in {scans}", style="dim")
     wanted = ", ".join(f"'{protocol}'" for protocol in data.protocols)
     return everything.where(f"protocol in ({wanted})")
