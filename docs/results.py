@@ -96,13 +96,22 @@ def take(folder: Path, machine: str) -> Path:
     if summary["data"].get("tiny"):
         raise SystemExit(f"{folder} holds the tiny form of a study, which shows nothing but that it runs")
     name = summary["study"]
-    kept = {"command": f"reshim study {name}", "machine": machine, "asked": asked(recipe_of(name).__doc__)}
+    command = f"reshim study {name}{_seeds(folder)}"
+    kept = {"command": command, "machine": machine, "asked": asked(recipe_of(name).__doc__)}
     kept |= summary
     if name in TABLES:
         kept["tables"] = list(tables(folder, TABLES[name]))
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def _seeds(folder: Path) -> str:
+    """How many training seeds the last run was told to use, as it was told."""
+    runs = folder / "seconds.jsonl"
+    lines = runs.read_text(encoding="utf-8").splitlines() if runs.exists() else []
+    seeds = json.loads(lines[-1])["form"].get("seeds") if lines else None
+    return "" if seeds is None else f" --seeds {seeds}"
 
 
 def asked(description: str | None) -> str:
